@@ -1,0 +1,66 @@
+# What people and CI run. Every target that needs Python sets it up by itself: scripts/setup makes .venv from the
+# lock files when it is missing or out of date.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+BIN := .venv/bin
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest -q
+
+.PHONY: help setup demo test test-fast test-slow lint format types layers lock bench dev-server worker clean
+
+help: ## show this list
+	@echo 'everstep: event-driven workflows, run durably on Temporal'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo 'Try first:  make demo                      asks you to approve the answer'
+	@echo '            make demo YES=1 DOCS=~/papers  approves by itself, over your own documents'
+
+setup: ## make .venv from the lock files, if it is missing or out of date
+	@bash scripts/setup
+
+demo: setup ## ask the documents a question, on Temporal (YES=1: no approval asked; DOCS=folder)
+	@$(BIN)/python starter.py demo $(if $(YES),--yes) $(DOCS)
+
+test: ## lint, types, layer rules, fast tests, slow tests: what CI runs
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory types
+	@$(MAKE) --no-print-directory layers
+	@$(MAKE) --no-print-directory test-fast
+	@$(MAKE) --no-print-directory test-slow
+
+test-fast: setup ## all tests but the slow ones, on JOBS=2 processes
+	$(PYTEST) -m 'not slow' -n $(JOBS) --dist loadfile $(ARGS)
+
+test-slow: setup ## kills, redeploys, the demo
+	$(PYTEST) -m slow $(ARGS)
+
+lint: setup ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: setup ## let ruff mend what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: setup ## pyright, strict for everstep/
+	@$(BIN)/pyright
+
+layers: setup ## who may import whom
+	@$(PYTEST) tests/test_layers.py
+
+lock: setup ## pin the dependencies anew, after a change of pyproject.toml
+	@bash scripts/lock
+
+bench: setup ## everstep against the same work hand-written on the SDK
+	@$(BIN)/python -m bench $(ARGS)
+
+dev-server: setup ## start the embedded Temporal server, or find the one that runs
+	@$(BIN)/everstep dev
+
+worker: setup ## serve the flows of workflows/
+	@$(BIN)/python worker.py
+
+clean: ## remove what tools left behind; .venv and .everstep/ stay
+	@rm -rf build dist .pytest_cache .ruff_cache .hypothesis .coverage
+	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

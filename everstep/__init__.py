@@ -1,0 +1,1 @@
+"""Event-driven workflows with the Event/Step API, run durably on Temporal."""

@@ -1,0 +1,1 @@
+"""everstep on Temporal: interpreter, step activities, client, worker, plugin, dev server."""
