@@ -90,8 +90,8 @@ class Ledger:
         if (payment.order_id, payment.amount_cents) != (order_id, amount_cents):
             raise LedgerConflict(
                 f"Payment {idempotency_key} was made for order {payment.order_id} over "
-                f"{payment.amount_cents} cents; it cannot also pay order {order_id} over {amount_cents} cents. "
-                "Use another key for another payment."
+                f"{payment.amount_cents} cents; it cannot also pay order {order_id} over {amount_cents} "
+                "cents. Use another key for another payment."
             )
         return payment
 

@@ -48,7 +48,7 @@ def test_a_key_cannot_pay_two_things(ledger: Ledger, order: str, amount: int) ->
 @pytest.mark.parametrize(("key", "amount"), [("", 1), ("k", 0), ("k", -5)])
 def test_nonsense_is_refused(ledger: Ledger, key: str, amount: int) -> None:
     """A payment without a key or without a positive amount is a caller's mistake."""
-    with pytest.raises(ValueError, match="key|more than 0"):
+    with pytest.raises(ValueError, match=r"key|more than 0"):
         ledger.pay(key, "A-1", amount, "")
 
 

@@ -1,0 +1,249 @@
+"""Documents are found, read with line numbers and cut by structure; broken ones say what is wrong."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from pypdf import PdfReader, PdfWriter
+
+from activities.documents import (
+    Document,
+    chunk_document,
+    content_hash,
+    find_documents,
+    read_document,
+    source_name,
+)
+from activities.errors import DocumentUnreadable
+
+MARKDOWN = """\
+# Guide
+
+Intro line.
+
+## Retry
+
+Steps are retried.
+They wait first.
+
+- one item
+- another item
+
+```bash
+# not a heading
+make demo
+```
+
+### Delays
+
+Delays double.
+
+## Other
+
+The end.
+"""
+
+
+def pdf_of(*pages: str) -> bytes:
+    """A small sound PDF with one line of text on each page."""
+    kids = " ".join(f"{3 + 2 * n} 0 R" for n in range(len(pages)))
+    objects = ["<< /Type /Catalog /Pages 2 0 R >>", f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>"]
+    font = "<< /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >>"
+    for number, text in enumerate(pages):
+        drawn = f"BT /F1 12 Tf 72 700 Td ({text}) Tj ET"
+        objects.append(
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources {font} "
+            f"/Contents {4 + 2 * number} 0 R >>"
+        )
+        objects.append(f"<< /Length {len(drawn)} >>\nstream\n{drawn}\nendstream")
+    out = b"%PDF-1.4\n"
+    offsets: list[int] = []
+    for number, body in enumerate(objects, 1):
+        offsets.append(len(out))
+        out += f"{number} 0 obj\n{body}\nendobj\n".encode()
+    table = "".join(f"{offset:010d} 00000 n \n" for offset in offsets)
+    size = len(objects) + 1
+    end = f"xref\n0 {size}\n0000000000 65535 f \n{table}trailer\n<< /Size {size} /Root 1 0 R >>\n"
+    return out + f"{end}startxref\n{len(out)}\n%%EOF\n".encode()
+
+
+def encrypted(content: bytes, password: str) -> bytes:
+    """The PDF again, locked with a user password."""
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(content)))
+    writer.encrypt(password, algorithm="AES-256")
+    out = io.BytesIO()
+    writer.write(out)
+    return out.getvalue()
+
+
+def written(path: Path, content: str | bytes) -> Path:
+    """The file with this content, its folder made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def test_documents_are_found_in_order(tmp_path: Path) -> None:
+    """Readable types at any depth, sorted; hidden folders, packages and other types are passed over."""
+    for name in (
+        "b.md",
+        "a/x.TXT",
+        "a/y.html",
+        "c.pdf",
+        "d.png",
+        ".git/z.md",
+        "node_modules/p/r.md",
+        ".h.md",
+    ):
+        written(tmp_path / name, "x")
+    found = [source_name(p, tmp_path) for p in find_documents(tmp_path)]
+    assert found == ["a/x.TXT", "a/y.html", "b.md", "c.pdf"]
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    """A folder that is not there is an error, not an empty index."""
+    with pytest.raises(DocumentUnreadable, match="not a folder"):
+        find_documents(tmp_path / "nowhere")
+
+
+def test_markdown_is_cut_at_headings(tmp_path: Path) -> None:
+    """Each section is a chunk with its heading path and its lines; code is no heading."""
+    document = read_document(written(tmp_path / "docs" / "guide.md", MARKDOWN), tmp_path)
+    chunks = chunk_document(document)
+    assert [(c.heading, c.start_line, c.end_line) for c in chunks] == [
+        (["Guide"], 3, 3),
+        (["Guide", "Retry"], 7, 16),
+        (["Guide", "Retry", "Delays"], 20, 20),
+        (["Guide", "Other"], 24, 24),
+    ]
+    assert [c.position for c in chunks] == [0, 1, 2, 3]
+    assert chunks[1].text.splitlines()[0] == "Steps are retried."
+    assert "# not a heading\nmake demo" in chunks[1].text
+    assert chunks[2].indexed_text == "Guide > Retry > Delays\nDelays double."
+    assert {c.source for c in chunks} == {"docs/guide.md"}
+
+
+def test_long_sections_are_cut_at_blocks(tmp_path: Path) -> None:
+    """No chunk is longer than asked; every word is kept, in order; paragraphs that fit stay whole."""
+    words = [f"w{n}" for n in range(400)]
+    paragraphs = [" ".join(words[n : n + 40]) + "." for n in range(0, 400, 40)]
+    chunks = chunk_document(
+        read_document(written(tmp_path / "a.md", "# T\n\n" + "\n\n".join(paragraphs))), max_words=100
+    )
+    assert [len(c.text.split()) for c in chunks] == [80] * 5
+    assert " ".join(c.text for c in chunks).replace(".", "").split() == words
+
+
+def test_an_endless_line_is_cut(tmp_path: Path) -> None:
+    """A single line far over the size is cut at sentences and words, and keeps its line number."""
+    text = "\n" + " ".join(f"word{n}" for n in range(1000))
+    chunks = chunk_document(read_document(written(tmp_path / "a.txt", text)), max_words=100)
+    assert max(len(c.text.split()) for c in chunks) <= 100
+    assert sum(len(c.text.split()) for c in chunks) == 1000
+    assert {(c.start_line, c.end_line) for c in chunks} == {(2, 2)}
+
+
+def test_html_becomes_text_with_lines(tmp_path: Path) -> None:
+    """Headings, lists, tables and code are kept in order with their lines; scripts and menus are not."""
+    page = """<html><head><title>Site</title><script>var x</script></head><body>
+<nav><a>Menu</a></nav>
+<h1>Top</h1>
+<div>Loose words</div>
+<h2>Part <em>two</em></h2>
+<p>A paragraph
+over lines.</p>
+<ul><li>first</li>
+<li>second</li></ul>
+<pre>make demo
+make test</pre>
+<table><tr><th>k</th><td>v</td></tr></table>
+</body></html>"""
+    document = read_document(written(tmp_path / "p.html", page))
+    assert [tuple(line) for line in document.lines if line.text] == [
+        (3, "# Top"),
+        (4, "Loose words"),
+        (5, "## Part two"),
+        (6, "A paragraph over lines."),
+        (8, "- first"),
+        (9, "- second"),
+        (10, "```"),
+        (10, "make demo"),
+        (11, "make test"),
+        (12, "```"),
+        (12, "| k | v |"),
+    ]
+
+
+def test_html_in_its_own_encoding(tmp_path: Path) -> None:
+    """A page that declares Latin-1 is read as such."""
+    page = "<html><head><meta charset='iso-8859-1'></head><body><p>Größe</p></body></html>"
+    assert "Größe" in read_document(written(tmp_path / "p.html", page.encode("latin-1"))).text
+
+
+def test_pdf_pages_are_headings(tmp_path: Path) -> None:
+    """The text of a PDF is read page by page."""
+    chunks = chunk_document(read_document(written(tmp_path / "p.pdf", pdf_of("First words.", "More words."))))
+    assert [(c.heading, c.text) for c in chunks] == [
+        (["Page 1"], "First words."),
+        (["Page 2"], "More words."),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("empty.md", b"", "holds no text"),
+        ("blank.txt", b"\n \n", "holds no text"),
+        ("latin.md", "Größe".encode("latin-1"), "not UTF-8 text"),
+        ("nul.txt", b"a\0b", "NUL bytes"),
+        ("broken.pdf", b"%PDF-1.4 nothing", "PDF"),
+        ("noise.pdf", bytes(range(256)) * 20, "PDF"),
+        ("cut.pdf", pdf_of("Some words here.")[:200], "PDF"),
+        ("scan.pdf", pdf_of(""), "holds no text"),
+        ("empty.html", b"<html><body><script>x</script></body></html>", "holds no text"),
+        ("locked.pdf", encrypted(pdf_of("Secret."), "pw"), "encrypted"),
+        ("picture.png", b"x", "its type is none of"),
+    ],
+)
+def test_broken_files_say_why(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+    """A file that cannot be read raises, with its path and the reason."""
+    path = written(tmp_path / name, content)
+    with pytest.raises(DocumentUnreadable, match=reason) as caught:
+        read_document(path)
+    assert str(path) in str(caught.value)
+    assert caught.value.path == str(path)
+
+
+def test_a_missing_file_says_so(tmp_path: Path) -> None:
+    """A file removed meanwhile is reported like any other that cannot be read."""
+    with pytest.raises(DocumentUnreadable, match="No such file"):
+        read_document(tmp_path / "gone.md")
+
+
+def test_a_pdf_without_user_password_is_read(tmp_path: Path) -> None:
+    """Encryption that opens with no password is no obstacle."""
+    path = written(tmp_path / "p.pdf", encrypted(pdf_of("Open words."), ""))
+    assert "Open words." in read_document(path).text
+
+
+def test_windows_text_files(tmp_path: Path) -> None:
+    """A byte order mark, UTF-16 and carriage returns are no part of the text."""
+    for content in ("\ufeffone\r\ntwo".encode(), "one\r\ntwo".encode("utf-16")):
+        assert read_document(written(tmp_path / "a.txt", content)).text == "one\ntwo"
+
+
+def test_the_hash_follows_the_content(tmp_path: Path) -> None:
+    """The hash of a file is that of its document, and changes with the content only."""
+    path = written(tmp_path / "a.md", "one")
+    first = read_document(path).content_hash
+    assert first == content_hash(path)
+    written(path, "two")
+    assert content_hash(path) != first
+
+
+def test_documents_travel_as_json(tmp_path: Path) -> None:
+    """A document and its chunks survive JSON, as events carry them."""
+    document = read_document(written(tmp_path / "guide.md", MARKDOWN))
+    assert Document.model_validate_json(document.model_dump_json()) == document
