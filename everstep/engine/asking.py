@@ -1,0 +1,106 @@
+"""Opening requests to humans, refusing messages, and answering their senders; delivers nothing itself."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from everstep.engine.commands import CancelTimer, ReplyToMessage, SetTimer
+from everstep.engine.messages import Envelope
+from everstep.engine.requests import REFUSALS_KEPT, Message, Request, timestamp
+from everstep.engine.run import Run
+from everstep.engine.scheduling import Recoveries
+
+TAKEN_KEYS_KEPT = 1000
+"""How many senders' message ids are remembered, so that a message sent again is taken once."""
+
+
+def ask(
+    run: Run, question: Envelope, scope: int, recoveries: Recoveries, step: str, invocation: int
+) -> Request:
+    """Open a request; it keeps its stream open until it is closed."""
+    number = run.request_counts.get(step, 0) + 1
+    run.request_counts[step] = number
+    due_at = question.due_at if question.due_in is None else run.now + question.due_in
+    request = Request(
+        f"{step}-{number}",
+        step,
+        invocation,
+        question,
+        answer_types(run, question),
+        run.now,
+        due_at,
+        scope,
+        recoveries,
+    )
+    run.requests[request.id] = request
+    run.open_requests[request.id] = None
+    run.streams[scope].open += 1
+    if due_at is not None:
+        timer = due_timer(request)
+        run.timers[timer] = due_at
+        run.commands.append(SetTimer(timer, due_at))
+    return request
+
+
+def answer_types(run: Run, question: Envelope) -> tuple[str, ...]:
+    """The event types that answer a question: the one it declares, else every answer that the flow takes."""
+    known = run.definition.events.get(question.type)
+    if known is not None and known.response is not None:
+        return (known.response,)
+    accepted = dict.fromkeys(name for step in run.definition.steps.values() for name in step.accepts)
+    events = run.definition.events
+    return tuple(name for name in accepted if name in events and events[name].is_a("HumanResponseEvent"))
+
+
+def due_timer(request: Request) -> str:
+    """The name of the timer that bounds a request."""
+    return f"due:{request.id}"
+
+
+def close(run: Run, request: Request) -> None:
+    """A request needs no more answers; its timer is no longer needed."""
+    run.open_requests.pop(request.id, None)
+    timer = due_timer(request)
+    if run.timers.pop(timer, None) is not None:
+        run.commands.append(CancelTimer(timer))
+
+
+def refuse(run: Run, message: Message, reason: str) -> None:
+    """Refuse a message: record it where people look, and tell its sender."""
+    request = run.requests.get(message.request or "")
+    if request is not None:
+        request.refuse(run.now, dict(message.data), message.by, reason)
+    else:
+        record_refusal(run, dict(message.data), message.by, reason)
+    run.commands.append(ReplyToMessage(message.id, False, reason, message.request))
+
+
+def record_refusal(run: Run, data: Any, by: str | None, reason: str) -> None:
+    """Record a refused message that belongs to no request."""
+    if len(run.refused) < REFUSALS_KEPT:
+        run.refused.append({"at": timestamp(run.now), "by": by, "message": data, "reason": reason})
+
+
+def accept(run: Run, message: Message) -> None:
+    """Tell the sender that a message was taken, and remember its key."""
+    if message.key is not None:
+        run.taken_keys[message.key] = message.request or ""
+        if len(run.taken_keys) > TAKEN_KEYS_KEPT:
+            del run.taken_keys[next(iter(run.taken_keys))]
+    if not message.expiry:
+        run.commands.append(ReplyToMessage(message.id, True, "", message.request))
+
+
+def refuse_pending(run: Run) -> None:
+    """The run has ended: whoever still waits for a verdict is told so."""
+    for message in run.messages.values():
+        if not message.expiry:
+            refuse(run, message, f"the run of {run.definition.name} has ended")
+    run.messages.clear()
+    run.open_requests.clear()
+
+
+def iso(seconds: float) -> str:
+    """Epoch seconds for a sentence: ISO 8601, to the second."""
+    return datetime.fromisoformat(timestamp(seconds)).isoformat(timespec="seconds")

@@ -1,0 +1,107 @@
+"""What the driver shall do: the closed union of the engine's commands, carried out in the order given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from everstep.engine.messages import Envelope, Failure
+
+
+@dataclass(frozen=True, slots=True)
+class RunStep:
+    """Run one invocation of a step, with one event or, for a join, with a batch."""
+
+    invocation: int
+    step: str
+    event: Envelope | None
+    batch: Sequence[Envelope] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelStep:
+    """Stop an invocation; whatever it still reports is ignored."""
+
+    invocation: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Wake the engine at `at` (epoch seconds)."""
+
+    timer: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTimer:
+    """A timer is no longer needed."""
+
+    timer: str
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeMessage:
+    """Have the user's types judge a message: one of `types` (the first that fits is meant), built from `data`."""
+
+    message: int
+    types: Sequence[str]
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyToMessage:
+    """Tell the sender what became of a message."""
+
+    message: int
+    accepted: bool
+    reason: str = ""
+    request: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """An event that is the engine's own decision, for whoever watches the run."""
+
+    event: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteRun:
+    """The run ends with this stop event."""
+
+    event: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class FailRun:
+    """The run ends in failure. `kind`: ``step``, ``timeout``, ``stuck``, ``expired`` or ``start``."""
+
+    kind: str
+    message: str
+    failure: Failure | None = None
+    step: str | None = None
+    event: str | None = None
+    active_steps: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRun:
+    """The run ends as cancelled."""
+
+    reason: str
+
+
+Command = (
+    RunStep
+    | CancelStep
+    | SetTimer
+    | CancelTimer
+    | JudgeMessage
+    | ReplyToMessage
+    | Publish
+    | CompleteRun
+    | FailRun
+    | CancelRun
+)

@@ -1,0 +1,178 @@
+"""The engine: one object per run, `apply(input) -> commands`, in O(1) amortised per event.
+
+Which function takes which input is a table. The same inputs give the same commands and the same snapshot, always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from everstep.engine import delivery, mail
+from everstep.engine.commands import Command, FailRun, RunStep, SetTimer
+from everstep.engine.inputs import (
+    CancelRequested,
+    Input,
+    MessageMalformed,
+    MessageReceived,
+    MessagesJudged,
+    Paused,
+    Restored,
+    Resumed,
+    StartRun,
+    StepFailed,
+    StepSucceeded,
+    TimerFired,
+)
+from everstep.engine.run import Run
+from everstep.engine.streams import ROOT
+from everstep.flow.definition import PROTOCOL, FlowDefinition
+
+RUN_TIMEOUT = "run-timeout"
+
+
+class Engine:
+    """A run of a flow, as a machine without I/O.
+
+    Args:
+        definition: the flow, pinned at the start of the run.
+
+    Example:
+        >>> engine = Engine(definition)
+        >>> engine.apply(StartRun(now=0.0, event=Envelope("StartEvent", {"topic": "x"})))
+        [RunStep(invocation=1, step='begin', …)]
+
+    Raises:
+        ValueError: the definition's protocol is not one that this version knows.
+    """
+
+    def __init__(self, definition: FlowDefinition) -> None:
+        if definition.protocol > PROTOCOL:
+            raise ValueError(
+                f"the run of {definition.name} was started with engine protocol {definition.protocol}; this version of "
+                f"everstep knows up to {PROTOCOL}. Run a worker with a newer everstep."
+            )
+        self.definition = definition
+        self.run = Run(definition)
+
+    def apply(self, happened: Input) -> list[Command]:
+        """Take in what happened; gives the commands to carry out, in order."""
+        run = self.run
+        run.now = happened.now
+        commands = run.commands = []
+        _TABLE[type(happened)](self, happened)
+        if run.active:
+            delivery.settle(run)
+        if run.active:
+            self._start_steps()
+        return commands
+
+    def snapshot(self) -> dict[str, Any]:
+        """The run as plain JSON."""
+        return self.run.snapshot()
+
+    @classmethod
+    def restore(cls, definition: FlowDefinition, snapshot: Mapping[str, Any]) -> Engine:
+        """An engine that goes on exactly where `snapshot` was taken."""
+        engine = cls(definition)
+        engine.run.restore(snapshot)
+        return engine
+
+    def _start_steps(self) -> None:
+        run = self.run
+        while (number := run.scheduler.start_next()) is not None:
+            invocation = run.invocations[number]
+            invocation.running = True
+            run.commands.append(RunStep(number, invocation.step, invocation.event, invocation.batch))
+
+    def _start(self, start: StartRun) -> None:
+        run = self.run
+        run.status = "running"
+        run.started_at = start.now
+        if start.state:
+            run.set_state(start.state)
+        timeout = self.definition.timeout
+        if timeout is not None:
+            run.timers[RUN_TIMEOUT] = start.now + timeout
+            run.commands.append(SetTimer(RUN_TIMEOUT, start.now + timeout))
+        delivery.deliver(run, start.event, ROOT, {})
+
+    def _succeeded(self, done: StepSucceeded) -> None:
+        run = self.run
+        invocation = run.invocations.pop(done.invocation, None)
+        if invocation is None:
+            return
+        run.last_step = invocation.step
+        run.scheduler.finish(invocation.step, failed=False)
+        delivery.commit(run, invocation, done.outcome)
+
+    def _failed(self, failed: StepFailed) -> None:
+        run = self.run
+        invocation = run.invocations.pop(failed.invocation, None)
+        if invocation is None:
+            return
+        run.last_step = invocation.step
+        run.scheduler.finish(invocation.step, failed=True)
+        delivery.step_failed(run, invocation, failed.failure)
+
+    def _received(self, message: MessageReceived) -> None:
+        mail.receive(self.run, message)
+
+    def _malformed(self, message: MessageMalformed) -> None:
+        mail.malformed(self.run, message)
+
+    def _judged(self, verdicts: MessagesJudged) -> None:
+        mail.judged(self.run, verdicts)
+
+    def _fired(self, fired: TimerFired) -> None:
+        run = self.run
+        if fired.timer not in run.timers or not run.active:
+            return
+        if fired.timer == RUN_TIMEOUT:
+            active = [name for name, queue in run.scheduler.queues.items() if queue.running]
+            delivery.fail(
+                run,
+                FailRun(
+                    "timeout",
+                    f"the run of {self.definition.name} timed out after {self.definition.timeout:g} s; steps running: "
+                    f"{', '.join(active) or 'none'}",
+                    active_steps=active,
+                ),
+            )
+        else:
+            mail.due(run, fired.timer.removeprefix("due:"))
+
+    def _cancel(self, cancel: CancelRequested) -> None:
+        if self.run.active:
+            delivery.cancel(self.run, cancel.reason)
+
+    def _pause(self, _: Paused) -> None:
+        self.run.scheduler.paused = True
+
+    def _resume(self, _: Resumed) -> None:
+        self.run.scheduler.paused = False
+
+    def _restored(self, _: Restored) -> None:
+        run = self.run
+        run.scheduler.paused = False
+        running = [invocation for invocation in run.invocations.values() if invocation.running]
+        for invocation in reversed(running):
+            invocation.running = False
+            run.scheduler.requeue(invocation.step, invocation.id)
+        run.commands.extend(SetTimer(timer, at) for timer, at in run.timers.items())
+        mail.judge_again(run)
+
+
+_TABLE: dict[type, Callable[[Engine, Any], None]] = {
+    StartRun: Engine._start,  # pyright: ignore[reportPrivateUsage]
+    StepSucceeded: Engine._succeeded,  # pyright: ignore[reportPrivateUsage]
+    StepFailed: Engine._failed,  # pyright: ignore[reportPrivateUsage]
+    MessageReceived: Engine._received,  # pyright: ignore[reportPrivateUsage]
+    MessageMalformed: Engine._malformed,  # pyright: ignore[reportPrivateUsage]
+    MessagesJudged: Engine._judged,  # pyright: ignore[reportPrivateUsage]
+    TimerFired: Engine._fired,  # pyright: ignore[reportPrivateUsage]
+    CancelRequested: Engine._cancel,  # pyright: ignore[reportPrivateUsage]
+    Paused: Engine._pause,  # pyright: ignore[reportPrivateUsage]
+    Resumed: Engine._resume,  # pyright: ignore[reportPrivateUsage]
+    Restored: Engine._restored,  # pyright: ignore[reportPrivateUsage]
+}

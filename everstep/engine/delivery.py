@@ -1,0 +1,238 @@
+"""Events on their way: routing to steps, streams and joins, what an outcome commits, and how a run ends or comes to rest."""
+
+from __future__ import annotations
+
+from everstep.engine import asking, paths
+from everstep.engine.commands import CancelRun, CancelStep, CompleteRun, FailRun, Publish
+from everstep.engine.messages import Envelope, Failure, Outcome
+from everstep.engine.requests import timestamp
+from everstep.engine.run import Run
+from everstep.engine.scheduling import Invocation, Recoveries
+from everstep.engine.streams import ROOT, Stream
+from everstep.flow.definition import StepDefinition
+
+
+def deliver(run: Run, event: Envelope, scope: int, recoveries: Recoveries, target: str | None = None) -> int:
+    """Give an event to every step that takes it; gives how many did. A stop event ends the run."""
+    if run.router.is_stop(event):
+        complete(run, event)
+        return 1
+    steps = run.router.steps_for(event, target)
+    for step in steps:
+        if step.join:
+            _collect(run, step, event, scope, recoveries)
+        else:
+            spawn(run, step.name, scope, recoveries, event=event)
+    if not steps:
+        run.unhandled += 1
+        run.commands.append(
+            Publish(
+                Envelope(
+                    "UnhandledEvent",
+                    {
+                        "event_type": event.type,
+                        "qualified_name": event.type,
+                        "step_name": target,
+                        "idle": run.streams[ROOT].open == 0,
+                    },
+                )
+            )
+        )
+    return len(steps)
+
+
+def spawn(
+    run: Run,
+    step: str,
+    scope: int,
+    recoveries: Recoveries,
+    *,
+    event: Envelope | None = None,
+    batch: list[Envelope] | None = None,
+) -> None:
+    """Queue a new invocation of a step."""
+    invocation = Invocation(run.next_invocation, step, event, batch, scope, recoveries)
+    run.next_invocation += 1
+    run.invocations[invocation.id] = invocation
+    run.streams[scope].open += 1
+    run.scheduler.enqueue(step, invocation.id)
+
+
+def open_stream(run: Run, opener: Invocation, members: list[Envelope]) -> None:
+    """Open a stream within the opener's scope; without members it closes at once and its joins fire empty."""
+    scope, recoveries, invocation = opener.scope, opener.recoveries, opener.id
+    step = run.definition.steps[opener.step]
+    stream = Stream(run.next_stream, scope, step.feeds, recoveries=dict(recoveries))
+    run.next_stream += 1
+    run.streams[stream.id] = stream
+    run.streams[scope].open += 1
+    stream.open += 1  # held while the members are given out, so that none closes it early
+    for member in members:
+        emit(run, member, stream.id, recoveries, step.name, invocation)
+        if not run.active:
+            return
+    release(run, stream.id)
+
+
+def release(run: Run, scope: int) -> None:
+    """One thing less keeps a stream open; when it was the last the stream closes and its joins fire."""
+    while True:
+        stream = run.streams[scope]
+        stream.open -= 1
+        if stream.open or stream.parent is None:
+            return
+        for join in stream.feeds:
+            if join not in stream.fired:
+                _fire(run, stream, join)
+        del run.streams[scope]
+        scope = stream.parent
+
+
+def commit(run: Run, invocation: Invocation, outcome: Outcome) -> None:
+    """Apply all effects of a successful invocation, in the order: state, sent events, returned events."""
+    for operation in outcome.state:
+        run.state_size += paths.change(run.state, operation)
+    scope, recoveries = invocation.scope, invocation.recoveries
+    for item in outcome.sent:
+        emit(run, item.event, scope, recoveries, invocation.step, invocation.id, item.step)
+        if not run.active:
+            return
+    if isinstance(outcome.returned, list):
+        open_stream(run, invocation, outcome.returned)
+    elif outcome.returned is not None:
+        emit(run, outcome.returned, scope, recoveries, invocation.step, invocation.id)
+    if run.active:
+        release(run, scope)
+
+
+def emit(
+    run: Run,
+    event: Envelope,
+    scope: int,
+    recoveries: Recoveries,
+    step: str,
+    invocation: int,
+    target: str | None = None,
+) -> None:
+    """What a step gave out: a question to a person opens a request, everything else is delivered."""
+    if run.router.is_a(event, "InputRequiredEvent"):
+        asking.ask(run, event, scope, recoveries, step, invocation)
+        if not run.router.steps_for(event, target):
+            return
+    deliver(run, event, scope, recoveries, target)
+
+
+def settle(run: Run) -> None:
+    """When nothing is under way: fire the joins of the run's own scope, else say that it is idle, or fail it as stuck."""
+    root = run.streams[ROOT]
+    if root.open or run.messages or not run.active:
+        run.idle = False
+        return
+    joins = list(root.collected)
+    for join in joins:
+        _fire(run, root, join)
+    if joins:
+        return
+    if run.awaits_outside:
+        if not run.idle:
+            run.idle = True
+            run.commands.append(Publish(Envelope("WorkflowIdleEvent", {})))
+        return
+    fail(
+        run,
+        FailRun(
+            "stuck",
+            f"the run of {run.definition.name} is stuck: no step is running, no event is waiting, and no "
+            f"{' or '.join(run.definition.stops)} came. The last step was {run.last_step!r}; it must return an event that "
+            "some step accepts, or the stop event.",
+        ),
+    )
+
+
+def complete(run: Run, event: Envelope) -> None:
+    """The first stop event wins; what still runs is cancelled."""
+    _end(run)
+    run.status = "completed"
+    run.commands.append(CompleteRun(event))
+
+
+def fail(run: Run, command: FailRun) -> None:
+    """End the run in failure."""
+    _end(run)
+    run.status = "failed"
+    run.commands.append(command)
+
+
+def cancel(run: Run, reason: str) -> None:
+    """End the run as cancelled."""
+    _end(run)
+    run.status = "cancelled"
+    run.commands.append(CancelRun(reason))
+
+
+def step_failed(run: Run, invocation: Invocation, failure: Failure) -> None:
+    """Give a failure to its error handler, while the lineage has recoveries left; else the run fails."""
+    source = invocation.event.type if invocation.event else None
+    handler = (
+        None
+        if run.definition.steps[invocation.step].role == "catch_error"
+        else _handler(run, invocation.step)
+    )
+    used = 0 if handler is None else invocation.recoveries.get(handler.name, 0)
+    if handler is None or used >= handler.max_recoveries:
+        message = f"step {invocation.step!r} failed: {failure.type}: {failure.message}"
+        fail(run, FailRun("step", message, failure, invocation.step, source))
+        return
+    data = {
+        "step_name": invocation.step,
+        "input_event": invocation.event.to_json() if invocation.event else None,
+        "exception": {"type": failure.type, "message": failure.message, "traceback": failure.traceback},
+        "attempts": failure.attempts,
+        "elapsed_seconds": failure.elapsed,
+        "failed_at": timestamp(run.now),
+    }
+    recoveries = {**invocation.recoveries, handler.name: used + 1}
+    spawn(run, handler.name, invocation.scope, recoveries, event=Envelope("StepFailedEvent", data))
+    release(run, invocation.scope)
+
+
+def _handler(run: Run, step: str) -> StepDefinition | None:
+    """The error handler of a step: one that names it before one for all."""
+    wildcard = None
+    for candidate in run.definition.steps.values():
+        if candidate.role == "catch_error":
+            if candidate.for_steps is None:
+                wildcard = wildcard or candidate
+            elif step in candidate.for_steps:
+                return candidate
+    return wildcard
+
+
+def _collect(run: Run, step: StepDefinition, event: Envelope, scope: int, recoveries: Recoveries) -> None:
+    """Keep a member for its join, in the nearest stream that feeds it; the run's own scope takes any."""
+    stream = run.streams[scope]
+    while stream.parent is not None and step.name not in stream.feeds:
+        stream = run.streams[stream.parent]
+    if step.name in stream.fired:
+        return
+    members = stream.collect(step.name, event, recoveries)
+    if step.take is not None and len(members) >= step.take:
+        _fire(run, stream, step.name)
+
+
+def _fire(run: Run, stream: Stream, join: str) -> None:
+    """Start a join with what it has; it belongs to the scope around the stream."""
+    batch = stream.collected.pop(join, [])
+    if stream.parent is not None:
+        stream.fired.append(join)
+    scope = ROOT if stream.parent is None else stream.parent
+    spawn(run, join, scope, dict(stream.recoveries), batch=batch)
+
+
+def _end(run: Run) -> None:
+    """Stop everything that is still under way."""
+    running = [invocation.id for invocation in run.invocations.values() if invocation.running]
+    run.commands.extend(CancelStep(invocation) for invocation in running)
+    run.invocations.clear()
+    run.timers.clear()
+    asking.refuse_pending(run)

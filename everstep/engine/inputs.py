@@ -1,0 +1,133 @@
+"""What can happen to a run: the closed union of the engine's inputs. Every input carries `now`, in epoch seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from everstep.engine.messages import Envelope, Failure, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class StartRun:
+    """The run begins with its start event and, perhaps, a state carried over from an earlier run."""
+
+    now: float
+    event: Envelope
+    state: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepSucceeded:
+    """An invocation ended well; its effects commit now."""
+
+    now: float
+    invocation: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailed:
+    """An invocation failed for good: no retry is left."""
+
+    now: float
+    invocation: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReceived:
+    """Something arrived from outside: an event, or a person's answer (`answer` true).
+
+    `type` may be None for an answer; `request` names the request answered, `step` the one step an event is for, `by` who
+    sent it, `key` the sender's own id of this message: the same key is taken once.
+    """
+
+    now: float
+    data: Mapping[str, Any]
+    type: str | None = None
+    answer: bool = False
+    request: str | None = None
+    step: str | None = None
+    by: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageMalformed:
+    """Something arrived that is not a message at all; it is recorded as refused."""
+
+    now: float
+    raw: Any
+    reason: str
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the user's types say of one message: the event it is, or why it is none."""
+
+    message: int
+    event: Envelope | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesJudged:
+    """Verdicts, in the order in which the messages arrived."""
+
+    now: float
+    verdicts: Sequence[Verdict]
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """A timer that the engine had set."""
+
+    now: float
+    timer: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Somebody wants the run to end."""
+
+    now: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Start no more steps for now: the driver wants a quiet point."""
+
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Go on after a pause."""
+
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The engine was restored from a snapshot and nothing is running: run again, set and ask again what was under way."""
+
+    now: float
+
+
+Input = (
+    StartRun
+    | StepSucceeded
+    | StepFailed
+    | MessageReceived
+    | MessageMalformed
+    | MessagesJudged
+    | TimerFired
+    | CancelRequested
+    | Paused
+    | Resumed
+    | Restored
+)

@@ -1,0 +1,210 @@
+"""Messages from outside: events and people's answers. Each is judged once, in order of arrival, and taken or refused.
+
+Nothing here fails a run because a message is bad: it is refused with the reason, and recorded.
+"""
+
+from __future__ import annotations
+
+from everstep.engine.asking import accept, answer_types, close, due_timer, iso, record_refusal, refuse
+from everstep.engine.commands import FailRun, JudgeMessage, ReplyToMessage
+from everstep.engine.delivery import deliver, fail, release
+from everstep.engine.inputs import MessageMalformed, MessageReceived, MessagesJudged, Verdict
+from everstep.engine.messages import Envelope
+from everstep.engine.requests import Message, Request
+from everstep.engine.run import Run
+from everstep.engine.streams import ROOT
+
+EXPIRED_EVENT = "InputExpiredEvent"
+
+
+def receive(run: Run, message: MessageReceived) -> int:
+    """Take in a message and have it judged, or refuse it at once; gives its number."""
+    entry = Message(
+        run.next_message, message.data, (), message.request, message.step, message.by, message.key
+    )
+    run.next_message += 1
+    if not run.active:
+        refuse(run, entry, f"the run of {run.definition.name} has ended")
+    elif entry.key is not None and entry.key in run.taken_keys:
+        run.commands.append(ReplyToMessage(entry.id, True, "", run.taken_keys[entry.key] or None))
+    elif _is_answer(run, message):
+        _receive_answer(run, entry, message.type)
+    else:
+        _receive_event(run, entry, message.type)
+    return entry.id
+
+
+def malformed(run: Run, message: MessageMalformed) -> None:
+    """Record something that is no message."""
+    record_refusal(run, message.raw, message.by, message.reason)
+
+
+def judged(run: Run, verdicts: MessagesJudged) -> None:
+    """Carry out verdicts, in order."""
+    for verdict in verdicts.verdicts:
+        message = run.messages.pop(verdict.message, None)
+        if message is None or not run.active:
+            continue
+        if message.request is not None:
+            _answer(run, message, run.requests[message.request], verdict)
+        elif verdict.event is None:
+            refuse(run, message, verdict.reason)
+        elif not _deliverable(run, verdict.event, message.step):
+            refuse(run, message, _no_taker(run, verdict.event.type, message.step))
+        else:
+            accept(run, message)
+            deliver(run, verdict.event, ROOT, {}, message.step)
+
+
+def due(run: Run, request_id: str) -> None:
+    """The time of a request is up: expire it, after the verdicts on answers that came before."""
+    request = run.requests[request_id]
+    run.timers.pop(due_timer(request), None)
+    if request.status != "open":
+        return
+    request.overdue = True
+    if not request.judging:
+        _expire(run, request)
+
+
+def judge_again(run: Run) -> None:
+    """Ask again for the verdicts that were outstanding when the engine was saved."""
+    for message in run.messages.values():
+        run.commands.append(JudgeMessage(message.id, message.types, message.data))
+
+
+def _is_answer(run: Run, message: MessageReceived) -> bool:
+    """Answers sent as plain events are answers too, wherever the flow asks by requests."""
+    if message.answer:
+        return True
+    if message.type is None or message.step is not None or not run.asks_people:
+        return False
+    return run.router.is_a(Envelope(message.type, {}), "HumanResponseEvent")
+
+
+def _judge(run: Run, entry: Message, types: tuple[str, ...]) -> None:
+    entry.types = types
+    run.messages[entry.id] = entry
+    run.commands.append(JudgeMessage(entry.id, types, entry.data))
+
+
+def _receive_event(run: Run, entry: Message, type_name: str | None) -> None:
+    if type_name is None:
+        refuse(run, entry, 'the event names no type; send {"type": …, "data": {…}}')
+    elif entry.step is not None and entry.step not in run.definition.steps:
+        refuse(run, entry, f"there is no step {entry.step!r}; the steps are {_names(run.definition.steps)}")
+    else:
+        _judge(run, entry, (type_name,))
+
+
+def _receive_answer(run: Run, entry: Message, type_name: str | None) -> None:
+    if entry.request is None:
+        if len(run.open_requests) != 1:
+            refuse(run, entry, _which(run))
+            return
+        entry.request = next(iter(run.open_requests))
+    request = run.requests.get(entry.request)
+    if request is None:
+        unknown, entry.request = entry.request, None
+        refuse(run, entry, f"there is no request {unknown!r}; open are: {_names(run.open_requests)}")
+    elif request.status != "open":
+        refuse(run, entry, _closed(request))
+    elif not request.answers and type_name is None:
+        refuse(run, entry, f"the flow {run.definition.name} takes no HumanResponseEvent; no answer fits")
+    else:
+        request.judging += 1
+        _judge(run, entry, (type_name,) if type_name is not None else request.answers)
+
+
+def _answer(run: Run, message: Message, request: Request, verdict: Verdict) -> None:
+    """A verdict on an answer: it closes its request, or is refused."""
+    request.judging -= 1
+    if message.expiry:
+        _expired_answer(run, request, verdict)
+        return
+    if request.status != "open":
+        refuse(run, message, _closed(request))
+    elif verdict.event is None:
+        refuse(run, message, verdict.reason)
+    elif not _deliverable(run, verdict.event, None):
+        refuse(run, message, _no_taker(run, verdict.event.type, None))
+    else:
+        request.status = "answered"
+        request.answer, request.answered_by, request.answered_at = verdict.event, message.by, run.now
+        close(run, request)
+        accept(run, message)
+        deliver(run, verdict.event, request.scope, request.recoveries)
+        if run.active:
+            release(run, request.scope)
+        return
+    if request.overdue and not request.judging and request.status == "open":
+        _expire(run, request)
+
+
+def _expire(run: Run, request: Request) -> None:
+    """Tell the flow that nobody answered: by the expiry event if a step takes it, else by an answer that says so."""
+    request.status = "expired"
+    close(run, request)
+    data = {
+        "request_id": request.id,
+        "step_name": request.step,
+        "due": iso(request.due_at or run.now),
+        "question": dict(request.question.data),
+    }
+    event = Envelope(EXPIRED_EVENT, data)
+    if run.router.steps_for(event):
+        deliver(run, event, request.scope, request.recoveries)
+        if run.active:
+            release(run, request.scope)
+        return
+    entry = Message(run.next_message, {"expired": True}, (), request.id, expiry=True)
+    run.next_message += 1
+    request.judging += 1
+    _judge(run, entry, answer_types(run, request.question))
+
+
+def _expired_answer(run: Run, request: Request, verdict: Verdict) -> None:
+    if verdict.event is not None:
+        deliver(run, verdict.event, request.scope, request.recoveries)
+        if run.active:
+            release(run, request.scope)
+        return
+    fail(
+        run,
+        FailRun(
+            "expired",
+            f"request {request.id} of step {request.step!r} expired at {iso(request.due_at or run.now)} unanswered, and no "
+            f"step takes {EXPIRED_EVENT}. Add a step that does, or give {' / '.join(request.answers) or 'the answer'} "
+            f"defaults so that an answer with expired=True can be built ({verdict.reason}).",
+            step=request.step,
+        ),
+    )
+
+
+def _deliverable(run: Run, event: Envelope, target: str | None) -> bool:
+    return run.router.is_stop(event) or bool(run.router.steps_for(event, target))
+
+
+def _no_taker(run: Run, type_name: str, target: str | None) -> str:
+    if target is not None:
+        accepts = run.definition.steps[target].accepts
+        return f"step {target!r} does not accept {type_name}; it accepts {_names(accepts)}"
+    accepted = dict.fromkeys(name for step in run.definition.steps.values() for name in step.accepts)
+    return f"no step of {run.definition.name} accepts {type_name}; the flow accepts {_names(accepted)}"
+
+
+def _which(run: Run) -> str:
+    if not run.open_requests:
+        return "no request is open, so there is nothing to answer"
+    return f'several requests are open; name one of them as "request": {_names(run.open_requests)}'
+
+
+def _closed(request: Request) -> str:
+    if request.status == "expired":
+        return f"request {request.id} expired at {iso(request.due_at or request.asked_at)}"
+    who = f" by {request.answered_by}" if request.answered_by else ""
+    return f"request {request.id} was already answered at {iso(request.answered_at or request.asked_at)}{who}"
+
+
+def _names(names: object) -> str:
+    return ", ".join(str(name) for name in names) or "none"  # type: ignore[attr-defined]

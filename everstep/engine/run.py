@@ -1,0 +1,117 @@
+"""The data of one run: what the engine's functions read and change, and its snapshot.
+
+Everything is plain data. `now` and `commands` belong to the input being applied; the rest is the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from everstep.engine import paths
+from everstep.engine.commands import Command
+from everstep.engine.requests import Message, Request
+from everstep.engine.routing import Router
+from everstep.engine.scheduling import Invocation, Scheduler
+from everstep.engine.streams import ROOT, Stream
+from everstep.flow.definition import FlowDefinition
+
+RunStatus = Literal["new", "running", "completed", "failed", "cancelled"]
+
+
+class Run:
+    """One run's state. See the modules of this package for the functions that change it."""
+
+    def __init__(self, definition: FlowDefinition) -> None:
+        self.definition = definition
+        self.router = Router(definition)
+        self.scheduler = Scheduler(definition.steps, definition.max_in_flight)
+        self.status: RunStatus = "new"
+        self.now = 0.0
+        self.commands: list[Command] = []
+        self.started_at = 0.0
+        self.state: dict[str, Any] = {}
+        self.state_size = 2
+        self.next_invocation = 1
+        self.next_stream = ROOT + 1
+        self.next_message = 1
+        self.invocations: dict[int, Invocation] = {}
+        self.streams: dict[int, Stream] = {ROOT: Stream(ROOT, None, ())}
+        self.requests: dict[str, Request] = {}
+        self.open_requests: dict[str, None] = {}
+        self.request_counts: dict[str, int] = {}
+        self.messages: dict[int, Message] = {}
+        self.taken_keys: dict[str, str] = {}
+        self.refused: list[dict[str, Any]] = []
+        self.timers: dict[str, float] = {}
+        self.unhandled = 0
+        self.last_step: str | None = None
+        self.idle = False
+        accepted = [
+            name for step in definition.steps.values() if step.role == "step" for name in step.accepts
+        ]
+        self.asks_people = any(self._is_a(name, "InputRequiredEvent") for name in definition.produced())
+        # Whether something from outside can move an idle run on.
+        self.awaits_outside = bool(definition.external()) or any(
+            self._is_a(name, "HumanResponseEvent") for name in accepted
+        )
+
+    def _is_a(self, name: str, base: str) -> bool:
+        known = self.definition.events.get(name)
+        return known.is_a(base) if known else name == base
+
+    @property
+    def active(self) -> bool:
+        """Whether the run has begun and not ended."""
+        return self.status == "running"
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Replace the run's state as a whole."""
+        self.state = dict(state)
+        self.state_size = paths.size(self.state)
+
+    def snapshot(self) -> dict[str, Any]:
+        """All of it as plain JSON; where order matters it stands in lists, because JSON writers may sort keys."""
+        return {
+            "status": self.status,
+            "now": self.now,
+            "started_at": self.started_at,
+            "state": self.state,
+            "state_size": self.state_size,
+            "next": [self.next_invocation, self.next_stream, self.next_message],
+            "invocations": [invocation.to_json() for invocation in self.invocations.values()],
+            "streams": [stream.to_json() for stream in self.streams.values()],
+            "requests": [request.to_json() for request in self.requests.values()],
+            "open_requests": list(self.open_requests),
+            "request_counts": self.request_counts,
+            "messages": [message.to_json() for message in self.messages.values()],
+            "taken_keys": list(self.taken_keys.items()),
+            "refused": self.refused,
+            "timers": list(self.timers.items()),
+            "unhandled": self.unhandled,
+            "last_step": self.last_step,
+            "idle": self.idle,
+            "scheduler": self.scheduler.snapshot(),
+        }
+
+    def restore(self, data: Mapping[str, Any]) -> None:
+        """Take over what `snapshot` gave."""
+        self.status = data["status"]
+        self.now = data["now"]
+        self.started_at = data["started_at"]
+        self.state = data["state"]
+        self.state_size = data["state_size"]
+        self.next_invocation, self.next_stream, self.next_message = data["next"]
+        self.invocations = {item["id"]: Invocation.from_json(item) for item in data["invocations"]}
+        self.streams = {item["id"]: Stream.from_json(item) for item in data["streams"]}
+        self.requests = {item["id"]: Request.from_json(item) for item in data["requests"]}
+        self.open_requests = dict.fromkeys(data["open_requests"])
+        self.request_counts = dict(data["request_counts"])
+        self.messages = {item["id"]: Message.from_json(item) for item in data["messages"]}
+        self.taken_keys = {key: reason for key, reason in data["taken_keys"]}
+        self.refused = list(data["refused"])
+        self.timers = {timer: at for timer, at in data["timers"]}
+        self.unhandled = data["unhandled"]
+        self.last_step = data["last_step"]
+        self.idle = data["idle"]
+        self.scheduler.restore(data["scheduler"])

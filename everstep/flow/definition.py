@@ -1,0 +1,158 @@
+"""The flow definition: everything the engine needs to know of a flow, as plain frozen data.
+
+It is read once, at the start of a run, and recorded in the run's history, so its JSON form is a wire format: fields are
+only ever added, with a default that means what older definitions meant. Standard library only; the engine imports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+PROTOCOL = 1
+"""The engine protocol this library writes into new definitions."""
+
+Role = Literal["step", "catch_error"]
+
+
+@dataclass(frozen=True, slots=True)
+class EventDefinition:
+    """One event type of a flow.
+
+    `ancestors` are the names of its base classes within the event tree, nearest first (``Event`` last). `schema` is the
+    JSON Schema of its data. `response` names the event type that answers it, for an `InputRequiredEvent`.
+    """
+
+    name: str
+    ancestors: tuple[str, ...] = ()
+    schema: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    response: str | None = None
+
+    def is_a(self, base: str) -> bool:
+        """Whether this type is `base` or descends from it."""
+        return self.name == base or base in self.ancestors
+
+    def to_json(self) -> dict[str, Any]:
+        """The plain JSON form."""
+        data: dict[str, Any] = {"ancestors": list(self.ancestors), "schema": dict(self.schema)}
+        if self.response is not None:
+            data["response"] = self.response
+        return data
+
+    @classmethod
+    def from_json(cls, name: str, data: Mapping[str, Any]) -> EventDefinition:
+        """The inverse of `to_json`; the name is the key it stands under."""
+        return cls(name, tuple(data.get("ancestors", ())), data.get("schema", {}), data.get("response"))
+
+
+@dataclass(frozen=True, slots=True)
+class StepDefinition:
+    """One step of a flow.
+
+    `accepts` are the event types that its parameter takes, `returns` those it may return one of, `returns_list` the member
+    types of the lists it may return (each list opens a stream). `join` marks a ``list[E]`` parameter: it fires once per
+    stream, with all members, or the first `take`. `feeds` are the join steps that a stream opened here reaches.
+    `timeout` is in seconds and bounds one attempt.
+    """
+
+    name: str
+    accepts: tuple[str, ...]
+    returns: tuple[str, ...] = ()
+    returns_list: tuple[str, ...] = ()
+    returns_none: bool = False
+    accept_event_subclasses: bool = False
+    join: bool = False
+    take: int | None = None
+    feeds: tuple[str, ...] = ()
+    num_workers: int = 4
+    timeout: float | None = None
+    task_queue: str | None = None
+    local: bool = False
+    needs_context: bool = False
+    role: Role = "step"
+    for_steps: tuple[str, ...] | None = None
+    max_recoveries: int = 1
+    skip_graph_checks: tuple[str, ...] = ()
+    description: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The plain JSON form, without the fields that have their default."""
+        data: dict[str, Any] = {"accepts": list(self.accepts)}
+        for name, default in _STEP_DEFAULTS.items():
+            value = getattr(self, name)
+            if value != default:
+                data[name] = list(value) if isinstance(value, tuple) else value  # type: ignore[arg-type]
+        return data
+
+    @classmethod
+    def from_json(cls, name: str, data: Mapping[str, Any]) -> StepDefinition:
+        """The inverse of `to_json`. Fields that this version does not know are left out."""
+        known = {
+            key: tuple(value) if isinstance(value, list) else value  # type: ignore[arg-type]
+            for key, value in data.items()
+            if key == "accepts" or key in _STEP_DEFAULTS
+        }
+        return cls(name, **known)
+
+
+_STEP_DEFAULTS: dict[str, Any] = {
+    name: spec.default
+    for name, spec in StepDefinition.__dataclass_fields__.items()
+    if name not in ("name", "accepts")
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FlowDefinition:
+    """A whole flow. `timeout` is the run's, in seconds; `max_in_flight` caps its invocations that run at one time."""
+
+    name: str
+    steps: Mapping[str, StepDefinition]
+    events: Mapping[str, EventDefinition]
+    start: str
+    stops: tuple[str, ...]
+    timeout: float | None = None
+    max_in_flight: int = 45
+    description: str = ""
+    protocol: int = PROTOCOL
+
+    def to_json(self) -> dict[str, Any]:
+        """The plain JSON form: what stands in a run's history."""
+        return {
+            "protocol": self.protocol,
+            "name": self.name,
+            "description": self.description,
+            "start": self.start,
+            "stops": list(self.stops),
+            "timeout": self.timeout,
+            "max_in_flight": self.max_in_flight,
+            # A list: JSON writers may sort the keys of objects, and the order of steps is that of delivery.
+            "steps": [{"name": name, **step.to_json()} for name, step in self.steps.items()],
+            "events": {name: event.to_json() for name, event in self.events.items()},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> FlowDefinition:
+        """The inverse of `to_json`."""
+        return cls(
+            name=data["name"],
+            steps={step["name"]: StepDefinition.from_json(step["name"], step) for step in data["steps"]},
+            events={name: EventDefinition.from_json(name, event) for name, event in data["events"].items()},
+            start=data["start"],
+            stops=tuple(data["stops"]),
+            timeout=data.get("timeout"),
+            max_in_flight=data.get("max_in_flight", 45),
+            description=data.get("description", ""),
+            protocol=data.get("protocol", 1),
+        )
+
+    def produced(self) -> frozenset[str]:
+        """The names of all event types that some step may return."""
+        return frozenset(n for step in self.steps.values() for n in (*step.returns, *step.returns_list))
+
+    def external(self) -> tuple[str, ...]:
+        """The event types that steps accept and none produces, but for the start event: they come from outside."""
+        produced = self.produced()
+        accepted = dict.fromkeys(n for s in self.steps.values() if s.role == "step" for n in s.accepts)
+        return tuple(n for n in accepted if n != self.start and n not in produced)
