@@ -1,0 +1,179 @@
+"""Which Temporal server to speak to, and connecting to it.
+
+The rule: what the standard TEMPORAL_* settings or the Temporal configuration file say holds. When they name
+no server (no address, no API key, no TLS), it is the embedded dev server of the project directory, if it runs;
+else Temporal's own default, localhost:7233.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import quote
+
+from temporalio.client import Client
+from temporalio.envconfig import ClientConfigProfile
+from temporalio.service import TLSConfig
+
+from everstep.errors import EverstepError
+from everstep.temporal.devserver import DEFAULT_DIRECTORY, DEFAULT_PORT, DEFAULT_UI_PORT, find_dev_server
+
+DEFAULT_TASK_QUEUE = "everstep"
+DEFAULT_ADDRESS = f"localhost:{DEFAULT_PORT}"
+CLOUD_SUFFIXES = (".tmprl.cloud", ".temporal.io")
+
+Source = Literal["settings", "embedded", "default"]
+
+
+class SettingsError(EverstepError):
+    """The TEMPORAL_* settings or the Temporal configuration file cannot be used."""
+
+
+class ConnectionFailedError(EverstepError):
+    """No Temporal server answers where the settings point."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSettings:
+    """Where the Temporal server is and how to speak to it; usually from `ConnectionSettings.load()`."""
+
+    address: str = DEFAULT_ADDRESS
+    namespace: str = "default"
+    task_queue: str = DEFAULT_TASK_QUEUE
+    api_key: str | None = field(default=None, repr=False)
+    tls: bool | TLSConfig | None = field(default=None, repr=False)
+    rpc_metadata: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    ui_url: str | None = None
+    source: Source = "default"
+    """Where the address comes from: the settings, the embedded dev server, or Temporal's default."""
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        directory: Path = DEFAULT_DIRECTORY,
+        profile: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Read the settings, by the rule at the top of this module.
+
+        Beside Temporal's own variables: TEMPORAL_TASK_QUEUE (default "everstep") and EVERSTEP_UI_URL, the
+        address of the web UI, for links.
+
+        Args:
+            directory: the project directory whose embedded dev server may be used.
+            profile: of the Temporal configuration file, instead of TEMPORAL_PROFILE.
+            environment: to read instead of this process's own.
+
+        Raises:
+            SettingsError: the configuration file cannot be read, or has no such profile.
+        """
+        env = os.environ if environment is None else environment
+        try:
+            found = ClientConfigProfile.load(profile, override_env_vars=dict(env))
+            config = found.to_client_connect_config()
+        except (RuntimeError, ValueError, OSError) as error:
+            raise SettingsError(
+                f"The Temporal settings cannot be read: {error}. Check TEMPORAL_CONFIG_FILE, "
+                "TEMPORAL_PROFILE and the TEMPORAL_TLS_* variables."
+            ) from error
+        address, ui_url, source = _place(found, directory)
+        return cls(
+            address=address,
+            namespace=found.namespace or "default",
+            task_queue=env.get("TEMPORAL_TASK_QUEUE") or DEFAULT_TASK_QUEUE,
+            api_key=found.api_key,
+            tls=config.get("tls"),
+            rpc_metadata=found.grpc_meta,
+            ui_url=(env.get("EVERSTEP_UI_URL") or ui_url or "").rstrip("/") or None,
+            source=source,
+        )
+
+    def run_url(self, workflow_id: str, run_id: str | None = None) -> str | None:
+        """The page of a run in the Temporal UI, or None when no UI is known."""
+        if self.ui_url is None:
+            return None
+        parts = ["namespaces", self.namespace, "workflows", workflow_id]
+        parts += [] if run_id is None else [run_id, "history"]
+        return "/".join([self.ui_url, *(quote(part, safe="") for part in parts)])
+
+
+async def connect(
+    settings: ConnectionSettings | None = None, *, timeout: float = 10, **options: Any
+) -> Client:
+    """A Temporal client for these settings, by default for those of the environment.
+
+    Args:
+        settings: from `ConnectionSettings.load()`, or made by hand.
+        timeout: seconds to wait for the server.
+        options: further arguments of `temporalio.client.Client.connect`: plugins, data_converter, …
+
+    Raises:
+        SettingsError: the settings cannot be used.
+        ConnectionFailedError: no server answers; names the address and the remedy.
+
+    Example:
+        client = await connect(plugins=[EverstepPlugin(flows=[MyFlow])])
+    """
+    chosen = settings or await asyncio.to_thread(ConnectionSettings.load)
+    try:
+        async with asyncio.timeout(timeout):
+            return await Client.connect(
+                chosen.address,
+                namespace=chosen.namespace,
+                api_key=chosen.api_key,
+                tls=chosen.tls,
+                rpc_metadata=chosen.rpc_metadata,
+                **options,
+            )
+    except TimeoutError as error:
+        raise ConnectionFailedError(_unreachable(chosen, f"no answer within {timeout:g} s")) from error
+    except RuntimeError as error:
+        if "Failed client connect" not in str(error):
+            raise
+        raise ConnectionFailedError(_unreachable(chosen, _reason(str(error)))) from error
+
+
+def _place(found: ClientConfigProfile, directory: Path) -> tuple[str, str | None, Source]:
+    """Address, web UI and source, by the rule at the top of this module."""
+    if found.address:
+        return found.address, _usual_ui(found.address), "settings"
+    if found.api_key is None and found.tls is None:
+        server = find_dev_server(directory)
+        if server is not None:
+            return server.address, server.ui_url, "embedded"
+    return DEFAULT_ADDRESS, _usual_ui(DEFAULT_ADDRESS), "default"
+
+
+def _usual_ui(address: str) -> str | None:
+    """Where the web UI usually is for a server at this address, or None."""
+    host, _, port = address.rpartition(":")
+    if host in ("localhost", "127.0.0.1") and port == str(DEFAULT_PORT):
+        return f"http://{host}:{DEFAULT_UI_PORT}"
+    return "https://cloud.temporal.io" if host.endswith(CLOUD_SUFFIXES) else None
+
+
+def _reason(message: str) -> str:
+    """The SDK's error in a few words; in full where it is not one of the usual ones."""
+    known = {
+        "Connection refused": "connection refused",
+        "dns error": "the host name is unknown",
+        "Unauthenticated": "the server did not accept the credentials",
+        "PermissionDenied": "the server did not permit it",
+        "UnknownIssuer": "its TLS certificate is not trusted",
+    }
+    return next((words for mark, words in known.items() if mark in message), message)
+
+
+def _unreachable(settings: ConnectionSettings, reason: str) -> str:
+    remedy = {
+        "settings": "Check TEMPORAL_ADDRESS (or the profile in your Temporal configuration file), "
+        "TEMPORAL_API_KEY and TEMPORAL_TLS_*, or unset them and run `everstep dev` for a server of your own.",
+        "embedded": "The embedded dev server has just ended: start it again with `everstep dev`.",
+        "default": "Start a server with `everstep dev`, or set TEMPORAL_ADDRESS to one that runs.",
+    }[settings.source]
+    return f"No Temporal server answers at {settings.address}: {reason}. {remedy}"
