@@ -122,9 +122,7 @@ def interpreter_is_narrow(found: Import) -> str | None:
     sdk = within(found.target, "temporalio.workflow", "temporalio.common", "temporalio.exceptions")
     if ours or sdk or found.root in sys.stdlib_module_names:
         return None
-    return (
-        "the interpreter imports everstep.engine, everstep.wire, temporalio's workflow, common and exceptions"
-    )
+    return "the interpreter imports everstep.engine, everstep.wire, temporalio's workflow, common and exceptions"
 
 
 def drivers_are_apart(found: Import) -> str | None:
@@ -207,11 +205,7 @@ def shape(path: str, tree: ast.Module) -> Iterator[str]:
         yield f"{path}:1: {module} does not say what it is for: it has no docstring"
     if within(module, "everstep.engine"):
         for node in ast.walk(tree):
-            if (
-                isinstance(node, ast.Attribute)
-                and node.attr in CLOCK_READS
-                and "date" in ast.unparse(node.value)
-            ):
+            if isinstance(node, ast.Attribute) and node.attr in CLOCK_READS and "date" in ast.unparse(node.value):
                 yield f"{path}:{node.lineno}: the engine reads the clock; time comes in with the inputs"
 
 

@@ -102,9 +102,7 @@ class ConnectionSettings:
         return "/".join([self.ui_url, *(quote(part, safe="") for part in parts)])
 
 
-async def connect(
-    settings: ConnectionSettings | None = None, *, timeout: float = 10, **options: Any
-) -> Client:
+async def connect(settings: ConnectionSettings | None = None, *, timeout: float = 10, **options: Any) -> Client:
     """A Temporal client for these settings, by default for those of the environment.
 
     Args:

@@ -145,9 +145,7 @@ def test_without_the_binary_the_extra_is_named() -> None:
 async def test_the_environment_decides_before_the_embedded_server(directory: Path) -> None:
     """TEMPORAL_ADDRESS wins; without it the embedded server that runs is used, and answers."""
     server = await ensure_dev_server_async(directory)
-    named = ConnectionSettings.load(
-        directory=directory, environment={"TEMPORAL_ADDRESS": "temporal.example:7233"}
-    )
+    named = ConnectionSettings.load(directory=directory, environment={"TEMPORAL_ADDRESS": "temporal.example:7233"})
     assert (named.address, named.source, named.ui_url) == ("temporal.example:7233", "settings", None)
     secured = ConnectionSettings.load(directory=directory, environment={"TEMPORAL_API_KEY": "secret"})
     assert secured.source == "default"
@@ -180,7 +178,5 @@ def test_settings_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
 async def test_a_server_that_cannot_be_reached_is_named_with_the_remedy() -> None:
     """Where nobody listens, the error names the address, the reason and the two ways out."""
     address = f"127.0.0.1:{serverprocess.free_port()}"
-    with pytest.raises(
-        ConnectionFailedError, match=rf"at {address}: connection refused.*everstep dev.*TEMPORAL_ADDR"
-    ):
+    with pytest.raises(ConnectionFailedError, match=rf"at {address}: connection refused.*everstep dev.*TEMPORAL_ADDR"):
         await connect(ConnectionSettings(address=address))
