@@ -91,9 +91,7 @@ def find_documents(folder: Path | str) -> list[Path]:
     found: list[Path] = []
     for place, folders, files in os.walk(root):
         folders[:] = [f for f in folders if not f.startswith(".") and f not in _SKIPPED_FOLDERS]
-        found += [
-            Path(place, f) for f in files if Path(f).suffix.lower() in SUFFIXES and not f.startswith(".")
-        ]
+        found += [Path(place, f) for f in files if Path(f).suffix.lower() in SUFFIXES and not f.startswith(".")]
     return sorted(found)
 
 

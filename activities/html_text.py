@@ -54,9 +54,7 @@ def _line_of(tag: Tag | None) -> int:
 
 def _is_words(node: PageElement) -> bool:
     """True for text, and not for comments, declarations and white space."""
-    return (
-        isinstance(node, NavigableString) and not isinstance(node, PreformattedString) and bool(node.strip())
-    )
+    return isinstance(node, NavigableString) and not isinstance(node, PreformattedString) and bool(node.strip())
 
 
 def _is_loose(text: PageElement, root: Tag) -> bool:

@@ -74,9 +74,7 @@ class Ledger:
         if not idempotency_key:
             raise ValueError("A payment needs an idempotency key; pass ctx.idempotency_key.")
         if amount_cents <= 0:
-            raise ValueError(
-                f"Payment {idempotency_key}: {amount_cents} cents cannot be paid; give more than 0."
-            )
+            raise ValueError(f"Payment {idempotency_key}: {amount_cents} cents cannot be paid; give more than 0.")
         now = datetime.now(UTC).isoformat()
         with self._open() as db:
             db.execute(
@@ -115,6 +113,5 @@ class Ledger:
                 yield db
         except (sqlite3.OperationalError, OSError, sqlite3.DatabaseError) as error:
             raise LedgerUnavailable(
-                f"Ledger {self.path}: {error}. Check the folder's rights, "
-                "or set EVERSTEP_LEDGER to another file."
+                f"Ledger {self.path}: {error}. Check the folder's rights, or set EVERSTEP_LEDGER to another file."
             ) from error

@@ -58,9 +58,7 @@ def term_id(term: str) -> int:
     return zlib.crc32(term.encode())
 
 
-def document_weights(
-    text: str, *, mean_length: float = 120.0, k1: float = 1.2, b: float = 0.75
-) -> dict[int, float]:
+def document_weights(text: str, *, mean_length: float = 120.0, k1: float = 1.2, b: float = 0.75) -> dict[int, float]:
     """BM25's part that belongs to the document; the engine multiplies by the term's rarity (IDF).
 
     Args:

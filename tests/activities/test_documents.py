@@ -54,8 +54,7 @@ def pdf_of(*pages: str) -> bytes:
     for number, text in enumerate(pages):
         drawn = f"BT /F1 12 Tf 72 700 Td ({text}) Tj ET"
         objects.append(
-            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources {font} "
-            f"/Contents {4 + 2 * number} 0 R >>"
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources {font} /Contents {4 + 2 * number} 0 R >>"
         )
         objects.append(f"<< /Length {len(drawn)} >>\nstream\n{drawn}\nendstream")
     out = b"%PDF-1.4\n"

@@ -61,9 +61,7 @@ def _pay_many(path: str) -> None:
 def test_many_processes_and_threads_pay_each_key_once(tmp_path: Path) -> None:
     """Four processes and eight threads start on a file that does not exist yet and pay the same 20 keys."""
     path = str(tmp_path / "ledger.db")
-    processes = [
-        multiprocessing.get_context("spawn").Process(target=_pay_many, args=(path,)) for _ in range(4)
-    ]
+    processes = [multiprocessing.get_context("spawn").Process(target=_pay_many, args=(path,)) for _ in range(4)]
     for process in processes:
         process.start()
     with ThreadPoolExecutor(8) as pool:
