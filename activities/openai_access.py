@@ -95,7 +95,7 @@ def translated(error: Exception, model: str) -> ModelError:
         return ModelUnavailable(f"Model {model}: the connection failed ({error.__cause__ or error}).")
     if isinstance(error, openai.APIError):
         return _of_code(error, model) or ModelUnavailable(f"Model {model}: {error.message}")
-    return ModelUnavailable(f"Model {model}: {type(error).__name__}: {error}")
+    return ModelUnavailable(f"Model {model}: its server sent no valid answer ({error}).")
 
 
 def _of_code(error: openai.APIError, model: str) -> ModelError | None:

@@ -61,6 +61,7 @@ class Reply:
     cut_after: int | None = None
     cut: str = "end"
     stream_error: Json | None = None
+    stream_garbage: str = ""
 
 
 def text(content: str, *, finish_reason: str = "stop", wait: float = 0.0, token_wait: float = 0.0) -> Reply:
@@ -119,6 +120,11 @@ def cut_stream(content: str, *, after: int, cut: str = "end") -> Reply:
 def stream_error(content: str, *, after: int, message: str = "Overloaded.") -> Reply:
     """A stream that carries an error object after some tokens."""
     return Reply(content, cut_after=after, stream_error={"message": message, "type": "server_error"})
+
+
+def garbled_stream(content: str, *, garbage: str = '{"choices": [') -> Reply:
+    """A stream that carries something that is no JSON."""
+    return Reply(content, stream_garbage=garbage)
 
 
 def embeddings(vectors: list[list[float]]) -> Reply:
@@ -278,6 +284,8 @@ class _Handler(BaseHTTPRequestHandler):
                 break
             self._pause(reply.token_wait)
             self._event(_chunk(model, {key: token}))
+        if reply.stream_garbage:
+            self._frame(f"data: {reply.stream_garbage}\n\n".encode())
         if reply.stream_error is not None:
             self._event({"error": reply.stream_error})
         elif reply.cut_after is None:
