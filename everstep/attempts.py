@@ -1,0 +1,81 @@
+"""The attempts of one invocation: how often it failed, and what its retry policy says of the next try.
+
+Only failures of the step itself count here; lost workers, shutdowns and missing steps are the driver's business.
+"""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from everstep.engine.messages import Failure
+from everstep.retry_policy import RetryInfo, RetryPolicy
+
+TRACEBACK_LIMIT = 8_000
+"""How many characters of a traceback are kept: its end, where the cause stands."""
+
+
+@dataclass(slots=True)
+class Attempts:
+    """Counts failures and asks the policy. All times are epoch seconds.
+
+    Args:
+        policy: the step's retry policy; None means no retry.
+        seed: makes jitter the same for the same invocation.
+        started_at: when the first attempt began.
+    """
+
+    policy: RetryPolicy | None
+    seed: int
+    started_at: float
+    failures: int = 0
+    last_error: Exception | None = None
+    last_failed_at: float | None = None
+
+    def failed(self, error: Exception, now: float) -> float | None:
+        """Count a failure; gives the delay in seconds before the next try, or None to stop."""
+        self.failures += 1
+        self.last_error = error
+        self.last_failed_at = now
+        if self.policy is None:
+            return None
+        try:
+            return self.policy.next(now - self.started_at, self.failures, error, seed=self.seed)
+        except Exception as fault:
+            fault.add_note("raised by the step's retry_policy, which was asked about the error above")
+            self.last_error = fault
+            return None
+
+    def failure(self) -> Failure:
+        """The failure for good, after the last `failed`."""
+        error = self.last_error
+        assert error is not None and self.last_failed_at is not None
+        return Failure(
+            error_name(error),
+            str(error),
+            self.failures,
+            round(self.last_failed_at - self.started_at, 6),
+            error_traceback(error),
+        )
+
+    def retry_info(self, now: float) -> RetryInfo:
+        """What `ctx.retry_info()` tells the next attempt."""
+        return RetryInfo(
+            retry_number=self.failures,
+            elapsed_seconds=now - self.started_at if self.failures else 0.0,
+            last_exception=self.last_error,
+            last_failed_at=None if self.last_failed_at is None else datetime.fromtimestamp(self.last_failed_at, UTC),
+        )
+
+
+def error_name(error: BaseException) -> str:
+    """An exception's class name; with its module, unless it is a builtin."""
+    cls = type(error)
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def error_traceback(error: BaseException) -> str:
+    """The end of an exception's traceback, as text."""
+    text = "".join(traceback.format_exception(error))
+    return text if len(text) <= TRACEBACK_LIMIT else "…" + text[-TRACEBACK_LIMIT:]

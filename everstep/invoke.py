@@ -1,0 +1,162 @@
+"""Run one step once: the only place where user code runs, shared by both drivers.
+
+In goes a `StepCall`, out comes an `Outcome`, or the step's own exception. An event that the present class rejects raises
+EventDecodeError or UnknownEventError before any user code has run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from everstep.context import Context, StepScope
+from everstep.decorators import StepSpec
+from everstep.engine.messages import Envelope, Outcome
+from everstep.errors import StepTimeoutError, UnknownEventError, WorkflowRuntimeError
+from everstep.events import Event, InputRequiredEvent, event_ancestors, event_from_data, event_name, event_to_data
+from everstep.flow.compile import FlowTypes
+from everstep.retry_policy import RetryInfo
+from everstep.state_store import StateSource
+from everstep.wire import StepCall
+from everstep.workflow import Workflow
+
+FIRST_TRY = RetryInfo(retry_number=0, elapsed_seconds=0.0, last_exception=None, last_failed_at=None)
+
+
+class Invoker:
+    """The steps of one flow instance, ready to run.
+
+    Args:
+        flow: the instance whose methods are run.
+        executor: where sync steps run.
+    """
+
+    def __init__(self, flow: Workflow, executor: Executor) -> None:
+        self.flow = flow
+        self.types: FlowTypes = flow.types
+        self.specs: Mapping[str, StepSpec] = flow.specs
+        self._steps = frozenset(self.specs)
+        self._executor = executor
+
+    def decode(self, envelope: Envelope) -> Event:
+        """Build an event from its envelope; only types that the flow declares, or loaded subclasses of them.
+
+        Raises:
+            UnknownEventError: no such type is declared.
+            EventDecodeError: the data does not fit the type.
+        """
+        cls = self.types.resolve(envelope.type)
+        if cls is None:
+            raise UnknownEventError(envelope.type, self.flow.workflow_name, list(self.types.names()))
+        return event_from_data(cls, envelope.data)
+
+    def encode(self, event: Event) -> Envelope:
+        """The envelope of an event.
+
+        Raises:
+            WorkflowRuntimeError: it is no event, or holds what has no JSON form.
+        """
+        if not isinstance(event, Event):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise WorkflowRuntimeError(f"{type(event).__name__} is no Event; give an instance of an Event class")
+        name = event_name(type(event))
+        ancestors = () if self.types.declares(name) else event_ancestors(type(event))
+        if isinstance(event, InputRequiredEvent) and event.due is not None:
+            due_in, due_at = _due(event.due)
+            return Envelope(name, event_to_data(event), ancestors, due_in, due_at)
+        return Envelope(name, event_to_data(event), ancestors)
+
+    async def run(
+        self,
+        step: str,
+        call: StepCall,
+        *,
+        state: StateSource,
+        publish: Callable[[Envelope], None],
+        retry_info: RetryInfo = FIRST_TRY,
+        scope_made: Callable[[StepScope], None] | None = None,
+    ) -> Outcome:
+        """Run one attempt of `step` on the present event loop, within the step's timeout.
+
+        Args:
+            state: gives the run's state when the step first reads it.
+            publish: takes events for the stream, at once; may be called from other threads.
+            scope_made: is given the attempt's scope before user code runs, so that the driver can set `cancelled`.
+
+        Raises:
+            Exception: whatever the step raises; StepTimeoutError when it takes too long.
+        """
+        spec = self.specs[step]
+        scope = StepScope(call.run_id, step, call.invocation, retry_info, state, self.encode, publish, self._steps)
+        context: Context[Any] = Context(scope)
+        arguments = self._arguments(spec, call, context)
+        if scope_made is not None:
+            scope_made(scope)
+        returned = await self._call(spec, arguments, scope)
+        return Outcome(self._returned(spec, returned), context.sent, context.store.changes)
+
+    def _arguments(self, spec: StepSpec, call: StepCall, context: Context[Any]) -> dict[str, Any]:
+        event = call.event
+        value = [self.decode(item) for item in call.batch or ()] if event is None else self.decode(event)
+        arguments: dict[str, Any] = {spec.event_param: value}
+        if spec.context_param is not None:
+            arguments[spec.context_param] = context
+        return arguments
+
+    async def _call(self, spec: StepSpec, arguments: dict[str, Any], scope: StepScope) -> Any:
+        function = spec.bind(self.flow)
+        if spec.is_async:
+            work = function(**arguments)
+        else:
+            carried = contextvars.copy_context()
+            work = asyncio.get_running_loop().run_in_executor(
+                self._executor, functools.partial(carried.run, functools.partial(function, **arguments))
+            )
+        try:
+            if spec.timeout is None:
+                return await work
+            async with asyncio.timeout(spec.timeout) as limit:
+                return await work
+        except TimeoutError as error:
+            scope.cancelled.set()
+            if spec.timeout is not None and limit.expired():  # pyright: ignore[reportPossiblyUnboundVariable]
+                raise StepTimeoutError(spec.name, spec.timeout) from error
+            raise
+        except asyncio.CancelledError:
+            scope.cancelled.set()
+            raise
+
+    def _returned(self, spec: StepSpec, returned: Any) -> Envelope | list[Envelope] | None:
+        if returned is None:
+            return None
+        if isinstance(returned, list):
+            if not spec.returns_list:
+                raise WorkflowRuntimeError(
+                    f"step {spec.name!r} returned a list, but its annotation declares none; annotate it -> list[…]"
+                )
+            return [self._envelope(spec, item) for item in cast("list[Any]", returned)]
+        return self._envelope(spec, returned)
+
+    def _envelope(self, spec: StepSpec, event: Any) -> Envelope:
+        if not isinstance(event, Event):
+            raise WorkflowRuntimeError(
+                f"step {spec.name!r} returned {type(event).__name__}, which is no Event; return an Event, or None for nothing"
+            )
+        envelope = self.encode(event)
+        if self.types.resolve(envelope.type) is None:
+            raise WorkflowRuntimeError(
+                f"step {spec.name!r} returned {envelope.type}, which flow {self.flow.workflow_name} does not declare; add it "
+                "to the step's return annotation"
+            )
+        return envelope
+
+
+def _due(due: timedelta | datetime | float) -> tuple[float | None, float | None]:
+    """When an answer is due: seconds from now, or epoch seconds."""
+    if isinstance(due, datetime):
+        return None, due.astimezone(UTC).timestamp()
+    return (due.total_seconds() if isinstance(due, timedelta) else float(due)), None

@@ -1,0 +1,74 @@
+"""The handle of a run in process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, cast
+
+from everstep.engine import views
+from everstep.engine.messages import Envelope
+from everstep.events import Event, StopEvent, event_from_data
+from everstep.handler import StreamItem, WorkflowHandler
+from everstep.local.run import LocalRun
+
+
+class LocalHandler(WorkflowHandler):
+    """See `WorkflowHandler`; a step's own exception is raised by whoever awaits the run."""
+
+    def __init__(self, run: LocalRun) -> None:
+        super().__init__(run.run_id)
+        self._run = run
+
+    async def stop_event_result(self) -> StopEvent:
+        return cast("StopEvent", self._run.invoker.decode(await asyncio.shield(self._run.ended)))
+
+    def is_done(self) -> bool:
+        return self._run.ended.done()
+
+    def get_stop_event(self) -> StopEvent | None:
+        ended = self._run.ended
+        if not ended.done() or ended.exception() is not None:
+            return None
+        return cast("StopEvent", self._run.invoker.decode(ended.result()))
+
+    async def stream_items(
+        self, *, after: str | None = None, expose_internal: bool = False
+    ) -> AsyncIterator[StreamItem]:
+        start = 0 if after is None else int(after) + 1
+        async for entry in self._run.stream.read(start):
+            if expose_internal or not entry.internal:
+                yield StreamItem(self._decode(entry.event), str(entry.index), entry.invocation, entry.attempt)
+
+    async def send_event(self, message: Event, step: str | None = None) -> None:
+        envelope = self._run.invoker.encode(message)
+        request = envelope.data.get("request_id") if step is None else None
+        await self._run.send(envelope.data, type_name=envelope.type, answer=False, request=request, step=step)
+
+    async def respond(
+        self, answer: Event | Mapping[str, Any], *, request: str | None = None, by: str | None = None
+    ) -> None:
+        type_name: str | None = None
+        data = answer
+        if isinstance(answer, Event):
+            envelope = self._run.invoker.encode(answer)
+            type_name, data = envelope.type, envelope.data
+        await self._run.send(
+            cast("Mapping[str, Any]", data), type_name=type_name, answer=True, request=request, by=by
+        )
+
+    async def requests(self, *, only_open: bool = True) -> list[dict[str, Any]]:
+        return views.requests(self._run.engine.run, only_open=only_open)
+
+    async def state(self) -> dict[str, Any]:
+        return self._run.engine.run.state
+
+    async def progress(self) -> dict[str, Any]:
+        return views.progress(self._run.engine.run)
+
+    async def cancel_run(self, reason: str = "") -> None:
+        self._run.cancel(reason)
+
+    def _decode(self, envelope: Envelope) -> Event:
+        cls = self._run.invoker.types.resolve(envelope.type) or self._run.invoker.types.builtin(envelope.type)
+        return event_from_data(cls, envelope.data)

@@ -1,0 +1,236 @@
+"""One run in process: feeds the engine and carries out its commands on asyncio.
+
+Inputs are applied one at a time, in order of arrival; user code runs only in tasks of `Invoker.run`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import singledispatchmethod
+from typing import Any
+
+from everstep.attempts import Attempts
+from everstep.engine import commands as do
+from everstep.engine import inputs as happened
+from everstep.engine.core import Engine
+from everstep.engine.messages import Envelope, Outcome
+from everstep.engine.stream import shown
+from everstep.errors import (
+    RequestExpiredError,
+    ResponseRefusedError,
+    WorkflowCancelledByUser,
+    WorkflowRuntimeError,
+    WorkflowTimeoutError,
+)
+from everstep.events import Event
+from everstep.invoke import Invoker
+from everstep.judge import judge
+from everstep.local.stream import LocalStream
+from everstep.wire import StepCall
+
+
+class LocalRun:
+    """A run of a flow in this process."""
+
+    def __init__(
+        self, invoker: Invoker, run_id: str, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]
+    ) -> None:
+        self.invoker = invoker
+        self.run_id = run_id
+        self.engine = Engine(invoker.flow.definition)
+        self.stream = LocalStream()
+        self.ended: asyncio.Future[Envelope] = loop.create_future()
+        self._loop = loop
+        self._clock = clock
+        self._inputs: deque[happened.Input] = deque()
+        self._applying = False
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._errors: dict[int, Exception] = {}
+        self._last_error: Exception | None = None
+        self._senders: dict[int, asyncio.Future[None]] = {}
+
+    def start(self, event: Event, state: Mapping[str, Any] | None) -> None:
+        """Begin with the start event."""
+        self.feed(happened.StartRun(self._clock(), self.invoker.encode(event), state))
+
+    def feed(self, what: happened.Input) -> None:
+        """Apply an input and what follows from it."""
+        self._inputs.append(what)
+        if self._applying:
+            return
+        self._applying = True
+        try:
+            while self._inputs:
+                for command in self.engine.apply(self._inputs.popleft()):
+                    self._carry_out(command)
+        finally:
+            self._applying = False
+
+    async def send(
+        self,
+        data: Mapping[str, Any],
+        *,
+        type_name: str | None,
+        answer: bool,
+        request: str | None = None,
+        step: str | None = None,
+        by: str | None = None,
+    ) -> None:
+        """Give the run a message and wait for the verdict.
+
+        Raises:
+            ResponseRefusedError: it was refused.
+        """
+        sender = self._senders[self.engine.run.next_message] = self._loop.create_future()
+        self.feed(happened.MessageReceived(self._clock(), data, type_name, answer, request, step, by))
+        await sender
+
+    def cancel(self, reason: str) -> None:
+        """End the run as cancelled."""
+        self.feed(happened.CancelRequested(self._clock(), reason))
+
+    @singledispatchmethod
+    def _carry_out(self, command: object) -> None:
+        raise TypeError(f"the local driver knows no command {type(command).__name__}")
+
+    @_carry_out.register
+    def _(self, command: do.RunStep) -> None:
+        call = StepCall(self.run_id, command.invocation, command.event, command.batch)
+        task = self._loop.create_task(self._run_step(command.step, call), name=f"{command.step}#{command.invocation}")
+        self._tasks[command.invocation] = task
+
+    @_carry_out.register
+    def _(self, command: do.CancelStep) -> None:
+        task = self._tasks.pop(command.invocation, None)
+        if task is not None:
+            task.cancel()
+
+    @_carry_out.register
+    def _(self, command: do.SetTimer) -> None:
+        delay = max(0.0, command.at - self._clock())
+        self._timers[command.timer] = self._loop.call_later(delay, self._fired, command.timer)
+
+    @_carry_out.register
+    def _(self, command: do.CancelTimer) -> None:
+        self._timers.pop(command.timer).cancel()
+
+    @_carry_out.register
+    def _(self, command: do.JudgeMessage) -> None:
+        verdict = judge(self.invoker, command.message, command.types, command.data)
+        self._inputs.append(happened.MessagesJudged(self._clock(), [verdict]))
+
+    @_carry_out.register
+    def _(self, command: do.ReplyToMessage) -> None:
+        sender = self._senders.pop(command.message, None)
+        if sender is None or sender.done():
+            return
+        if command.accepted:
+            sender.set_result(None)
+        else:
+            sender.set_exception(ResponseRefusedError(command.reason))
+
+    @_carry_out.register
+    def _(self, command: do.Publish) -> None:
+        self.stream.publish(command.event, internal=True)
+
+    @_carry_out.register
+    def _(self, command: do.CompleteRun) -> None:
+        self.stream.publish(command.event)
+        self._end()
+        self.ended.set_result(command.event)
+
+    @_carry_out.register
+    def _(self, command: do.FailRun) -> None:
+        if command.kind == "timeout":
+            data = {"timeout": self.engine.definition.timeout, "active_steps": list(command.active_steps)}
+            self._fail("WorkflowTimedOutEvent", data, WorkflowTimeoutError(command.message))
+            return
+        failure = command.failure
+        error: Exception = WorkflowRuntimeError(command.message)
+        if command.kind == "expired":
+            error = RequestExpiredError(command.message)
+        elif failure is not None and self._last_error is not None:
+            error = self._last_error
+            error.add_note(f"in step {command.step!r} of {self.engine.definition.name}, given {command.event}")
+        data = {
+            "step_name": command.step or "",
+            "exception": {
+                "type": failure.type if failure else type(error).__name__,
+                "message": failure.message if failure else command.message,
+                "traceback": failure.traceback if failure else "",
+            },
+            "attempts": failure.attempts if failure else None,
+            "elapsed_seconds": failure.elapsed if failure else None,
+        }
+        self._fail("WorkflowFailedEvent", data, error)
+
+    @_carry_out.register
+    def _(self, command: do.CancelRun) -> None:
+        why = f": {command.reason}" if command.reason else ""
+        error = WorkflowCancelledByUser(f"run {self.run_id} of {self.engine.definition.name} was cancelled{why}")
+        self._fail("WorkflowCancelledEvent", {}, error)
+
+    def _fail(self, event_type: str, data: dict[str, Any], error: Exception) -> None:
+        self.stream.publish(Envelope(event_type, data))
+        self._end()
+        self.ended.set_exception(error)
+        self.ended.exception()  # marks it as seen: a run that nobody awaits is no unhandled error of the loop
+
+    def _end(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self.stream.close()
+
+    def _fired(self, timer: str) -> None:
+        self._timers.pop(timer, None)
+        self.feed(happened.TimerFired(self._clock(), timer))
+
+    async def _run_step(self, step: str, call: StepCall) -> None:
+        """All attempts of one invocation."""
+        attempts = Attempts(self.invoker.specs[step].retry_policy, call.invocation, self._clock())
+        while True:
+            number = attempts.failures + 1
+            try:
+                outcome = await self.invoker.run(
+                    step,
+                    call,
+                    state=self._state,
+                    publish=lambda event, number=number: self._publish(event, call.invocation, number),
+                    retry_info=attempts.retry_info(self._clock()),
+                )
+            except Exception as error:
+                delay = attempts.failed(error, self._clock())
+                if delay is None:
+                    self._tasks.pop(call.invocation, None)
+                    self._last_error = attempts.last_error
+                    self.feed(happened.StepFailed(self._clock(), call.invocation, attempts.failure()))
+                    return
+                await asyncio.sleep(delay)
+            else:
+                self._tasks.pop(call.invocation, None)
+                self._succeeded(call.invocation, outcome, number)
+                return
+
+    def _succeeded(self, invocation: int, outcome: Outcome, attempt: int) -> None:
+        if self.engine.run.active:
+            for event in shown(self.engine.run.router, outcome):
+                self.stream.publish(event, invocation, attempt)
+        self.feed(happened.StepSucceeded(self._clock(), invocation, outcome))
+
+    def _publish(self, event: Envelope, invocation: int, attempt: int) -> None:
+        """Show an event at once; a sync step calls this from its thread."""
+        try:
+            on_loop = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            on_loop = False
+        if on_loop:
+            self.stream.publish(event, invocation, attempt)
+        else:
+            self._loop.call_soon_threadsafe(self.stream.publish, event, invocation, attempt)
+
+    async def _state(self) -> Mapping[str, Any]:
+        return self.engine.run.state
