@@ -11,8 +11,8 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,7 +30,6 @@ DEFAULT_PORT, DEFAULT_UI_PORT = 7233, 8233
 SEARCH_ATTRIBUTES: Mapping[str, str] = {WAITING_ATTRIBUTE: "Bool"}
 
 _RECORD, _LOCK, _LOG, _DB = "dev-server.json", "dev-server.lock", "dev-server.log", "temporal.db"
-_ATTEMPTS = 3
 
 
 @dataclass(slots=True)
@@ -73,9 +72,9 @@ class DevServer:
         spec = ServerSpec(
             db_file=directory / _DB,
             log_file=directory / _LOG,
-            port=serverprocess.free_port(),
-            http_port=serverprocess.free_port(),
-            ui_port=serverprocess.free_port() if ui else None,
+            port=0,  # free ones are taken at the start
+            http_port=0,
+            ui_port=0 if ui else None,
             dynamic_config={**({} if stock else TUNED), **(dynamic_config or {})},
             search_attributes=SEARCH_ATTRIBUTES if search_attributes is None else search_attributes,
         )
@@ -100,9 +99,9 @@ class DevServer:
         """Start it and return once it serves; nothing happens when it runs. Raises DevServerError."""
         if self.alive:
             return
-        self.pid = serverprocess.spawn(self.spec)
-        self.started = True
-        serverprocess.wait_healthy(self.pid, self.spec, timeout=timeout)
+        first = self.pid is None and self._temporary is not None
+        specs = self._with_free_ports if first else lambda: self.spec
+        _serve(specs, self._spawned, timeout)
 
     def stop(self, *, grace: float = 10) -> bool:
         """End it, by force after `grace` seconds. False when it did not run."""
@@ -133,6 +132,15 @@ class DevServer:
 
     async def __aexit__(self, *exception: Any) -> None:
         await asyncio.to_thread(self._close)
+
+    def _spawned(self, spec: ServerSpec, pid: int) -> None:
+        self.spec, self.pid, self.started = spec, pid, True
+
+    def _with_free_ports(self) -> ServerSpec:
+        ports = {"port": serverprocess.free_port(), "http_port": serverprocess.free_port()}
+        if self.spec.ui_port is not None:
+            ports["ui_port"] = serverprocess.free_port()
+        return replace(self.spec, **ports)
 
     def _close(self) -> None:
         self.kill()
@@ -207,8 +215,8 @@ def stop_dev_server(directory: Path = DEFAULT_DIRECTORY, *, grace: float = 10) -
 def _start(
     directory: Path, port: int | None, ui_port: int | None, before: ServerSpec | None, timeout: float
 ) -> DevServer:
-    for attempt in range(1, _ATTEMPTS + 1):
-        spec = ServerSpec(
+    def choose() -> ServerSpec:
+        return ServerSpec(
             db_file=directory / _DB,
             log_file=directory / _LOG,
             port=_choose_port("port", port, before and before.port, DEFAULT_PORT),
@@ -217,15 +225,25 @@ def _start(
             dynamic_config=TUNED,
             search_attributes=SEARCH_ATTRIBUTES,
         )
+
+    # Recorded before it serves: whoever comes after a crash of ours finds it.
+    spec, pid = _serve(choose, lambda spec, pid: _record(directory, spec, pid), timeout)
+    return DevServer(spec, pid, started=True)
+
+
+def _serve(
+    specs: Callable[[], ServerSpec], spawned: Callable[[ServerSpec, int], None], timeout: float
+) -> tuple[ServerSpec, int]:
+    """Start a server by the next spec and wait until it serves; again when it lost the race for a port."""
+    for last in (False, False, True):
+        spec = specs()
         pid = serverprocess.spawn(spec)
-        server = DevServer(spec, pid, started=True)
-        _record(directory, server)  # before it serves: whoever comes after a crash of ours finds it
+        spawned(spec, pid)
         try:
             serverprocess.wait_healthy(pid, spec, timeout=timeout)
-            return server
+            return spec, pid
         except DevServerError as error:
-            lost_port = not server.alive and "address already in use" in str(error)
-            if not lost_port or attempt == _ATTEMPTS:
+            if last or "address already in use" not in str(error):
                 raise
     raise AssertionError("unreachable")
 
@@ -255,10 +273,9 @@ def _refuse_other_ports(running: DevServer, port: int | None, ui_port: int | Non
     )
 
 
-def _record(directory: Path, server: DevServer) -> None:
+def _record(directory: Path, spec: ServerSpec, pid: int) -> None:
     """Write the record in one go: a reader sees the old one or the new one."""
-    spec = server.spec
-    record = {"pid": server.pid, "port": spec.port, "ui_port": spec.ui_port, "http_port": spec.http_port}
+    record = {"pid": pid, "port": spec.port, "ui_port": spec.ui_port, "http_port": spec.http_port}
     fresh = directory / f"{_RECORD}.new"
     fresh.write_text(json.dumps(record) + "\n")
     fresh.replace(directory / _RECORD)

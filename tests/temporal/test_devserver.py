@@ -132,6 +132,17 @@ async def test_a_private_server_is_tuned_unless_stock_and_leaves_nothing() -> No
     assert not tuned.spec.db_file.parent.exists()
 
 
+def test_a_server_without_its_port_shows_its_log() -> None:
+    """A restart must have the old ports, for the clients' sake: when one is taken, the error tells."""
+    with DevServer.private() as server, socket.socket() as other:
+        server.kill()
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", server.spec.port))
+        other.listen()
+        with pytest.raises(DevServerError, match="address already in use"):
+            server.restart()
+
+
 async def _count(client: Client, query: str) -> int:
     return (await client.count_workflows(query)).count
 
