@@ -15,9 +15,7 @@ TAKEN_KEYS_KEPT = 1000
 """How many senders' message ids are remembered, so that a message sent again is taken once."""
 
 
-def ask(
-    run: Run, question: Envelope, scope: int, recoveries: Recoveries, step: str, invocation: int
-) -> Request:
+def ask(run: Run, question: Envelope, scope: int, recoveries: Recoveries, step: str, invocation: int) -> Request:
     """Open a request; it keeps its stream open until it is closed."""
     number = run.request_counts.get(step, 0) + 1
     run.request_counts[step] = number

@@ -1,4 +1,4 @@
-"""Events on their way: routing to steps, streams and joins, what an outcome commits, and how a run ends or comes to rest."""
+"""Events on their way: routing, streams and joins, what an outcome commits, and how a run ends or comes to rest."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def emit(
 
 
 def settle(run: Run) -> None:
-    """When nothing is under way: fire the joins of the run's own scope, else say that it is idle, or fail it as stuck."""
+    """When nothing is under way: fire the joins of the run's own scope, else say that it is idle, or fail as stuck."""
     root = run.streams[ROOT]
     if root.open or run.messages or not run.active:
         run.idle = False
@@ -143,8 +143,8 @@ def settle(run: Run) -> None:
         FailRun(
             "stuck",
             f"the run of {run.definition.name} is stuck: no step is running, no event is waiting, and no "
-            f"{' or '.join(run.definition.stops)} came. The last step was {run.last_step!r}; it must return an event that "
-            "some step accepts, or the stop event.",
+            f"{' or '.join(run.definition.stops)} came. The last step was {run.last_step!r}; it must return an event "
+            "that some step accepts, or the stop event.",
         ),
     )
 
@@ -173,11 +173,7 @@ def cancel(run: Run, reason: str) -> None:
 def step_failed(run: Run, invocation: Invocation, failure: Failure) -> None:
     """Give a failure to its error handler, while the lineage has recoveries left; else the run fails."""
     source = invocation.event.type if invocation.event else None
-    handler = (
-        None
-        if run.definition.steps[invocation.step].role == "catch_error"
-        else _handler(run, invocation.step)
-    )
+    handler = None if run.definition.steps[invocation.step].role == "catch_error" else _handler(run, invocation.step)
     used = 0 if handler is None else invocation.recoveries.get(handler.name, 0)
     if handler is None or used >= handler.max_recoveries:
         message = f"step {invocation.step!r} failed: {failure.type}: {failure.message}"

@@ -40,8 +40,8 @@ class StepFailed:
 class MessageReceived:
     """Something arrived from outside: an event, or a person's answer (`answer` true).
 
-    `type` may be None for an answer; `request` names the request answered, `step` the one step an event is for, `by` who
-    sent it, `key` the sender's own id of this message: the same key is taken once.
+    `type` may be None for an answer; `request` names the request answered, `step` the one step an event is for, `by`
+    who sent it, `key` the sender's own id of this message: the same key is taken once.
     """
 
     now: float
@@ -113,7 +113,7 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """The engine was restored from a snapshot and nothing is running: run again, set and ask again what was under way."""
+    """The engine was restored from a snapshot and nothing runs: run, set and ask again what was under way."""
 
     now: float
 

@@ -5,6 +5,8 @@ Nothing here fails a run because a message is bad: it is refused with the reason
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from everstep.engine.asking import accept, answer_types, close, due_timer, iso, record_refusal, refuse
 from everstep.engine.commands import FailRun, JudgeMessage, ReplyToMessage
 from everstep.engine.delivery import deliver, fail, release
@@ -19,9 +21,7 @@ EXPIRED_EVENT = "InputExpiredEvent"
 
 def receive(run: Run, message: MessageReceived) -> int:
     """Take in a message and have it judged, or refuse it at once; gives its number."""
-    entry = Message(
-        run.next_message, message.data, (), message.request, message.step, message.by, message.key
-    )
+    entry = Message(run.next_message, message.data, (), message.request, message.step, message.by, message.key)
     run.next_message += 1
     if not run.active:
         refuse(run, entry, f"the run of {run.definition.name} has ended")
@@ -173,9 +173,10 @@ def _expired_answer(run: Run, request: Request, verdict: Verdict) -> None:
         run,
         FailRun(
             "expired",
-            f"request {request.id} of step {request.step!r} expired at {iso(request.due_at or run.now)} unanswered, and no "
-            f"step takes {EXPIRED_EVENT}. Add a step that does, or give {' / '.join(request.answers) or 'the answer'} "
-            f"defaults so that an answer with expired=True can be built ({verdict.reason}).",
+            f"request {request.id} of step {request.step!r} expired at {iso(request.due_at or run.now)} unanswered, "
+            f"and no step takes {EXPIRED_EVENT}. Add a step that does, or give "
+            f"{' / '.join(request.answers) or 'the answer'} defaults so that an answer with expired=True can be built "
+            f"({verdict.reason}).",
             step=request.step,
         ),
     )
@@ -206,5 +207,5 @@ def _closed(request: Request) -> str:
     return f"request {request.id} was already answered at {iso(request.answered_at or request.asked_at)}{who}"
 
 
-def _names(names: object) -> str:
-    return ", ".join(str(name) for name in names) or "none"  # type: ignore[attr-defined]
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """An event as data.
 
-    `ancestors` is given only for types that the flow's definition does not name. `due_in` (seconds from commit) or `due_at`
-    (epoch seconds) bound the answer to a request for human input.
+    `ancestors` is given only for types that the flow's definition does not name. `due_in` (seconds from commit) or
+    `due_at` (epoch seconds) bound the answer to a request for human input.
     """
 
     type: str
@@ -82,8 +82,7 @@ class Outcome:
             out["returned"] = self.returned.to_json()
         if self.sent:
             out["sent"] = [
-                {"event": item.event.to_json()} | ({"step": item.step} if item.step else {})
-                for item in self.sent
+                {"event": item.event.to_json()} | ({"step": item.step} if item.step else {}) for item in self.sent
             ]
         if self.state:
             out["state"] = [list(change) for change in self.state]
@@ -96,18 +95,21 @@ class Outcome:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Outcome:
         """The inverse of `to_json`."""
-        returned = data.get("returned")
         return cls(
-            [Envelope.from_json(event) for event in returned]
-            if isinstance(returned, list)
-            else None
-            if returned is None
-            else Envelope.from_json(returned),
+            _returned(data.get("returned")),
             [Sent(Envelope.from_json(item["event"]), item.get("step")) for item in data.get("sent", ())],
             data.get("state", ()),
             [Envelope.from_json(event) for event in data.get("published", ())],
             data.get("attempts", 1),
         )
+
+
+def _returned(data: Any) -> Envelope | list[Envelope] | None:
+    if data is None:
+        return None
+    if isinstance(data, list):
+        return [Envelope.from_json(event) for event in cast("list[Any]", data)]
+    return Envelope.from_json(data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,14 @@
 """Reading and changing nested dicts and lists by dotted path: ``"cart.items.0.price"``.
 
-`read` and `write` raise LookupError for what is not there. `change` is for the commit of recorded changes and never raises:
-another invocation may have reshaped the state meanwhile, and then the change that commits last wins.
+`read` and `write` raise LookupError for what is not there. `change` is for the commit of recorded changes and never
+raises: another invocation may have reshaped the state meanwhile, and then the change that commits last wins.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 State = dict[str, Any]
 
@@ -76,10 +76,13 @@ def size(value: Any) -> int:
 
 def _child(node: Any, part: str, path: str) -> Any:
     if isinstance(node, dict):
-        if part in node:
-            return node[part]  # pyright: ignore[reportUnknownVariableType]
-    elif isinstance(node, list) and part.isdigit() and int(part) < len(node):  # pyright: ignore[reportUnknownArgumentType]
-        return node[int(part)]  # pyright: ignore[reportUnknownVariableType]
+        members = cast("State", node)
+        if part in members:
+            return members[part]
+    elif isinstance(node, list):
+        items = cast("list[Any]", node)
+        if part.isdecimal() and int(part) < len(items):
+            return items[int(part)]
     raise LookupError(f"the state has nothing at {path!r}: {part!r} is missing")
 
 
@@ -90,18 +93,16 @@ def _assign(node: Any, last: str, value: Any, path: str) -> None:
         _child(node, last, path)
         node[int(last)] = value
     else:
-        raise LookupError(
-            f"the state cannot be set at {path!r}: what is above it is neither a dict nor a list"
-        )
+        raise LookupError(f"the state cannot be set at {path!r}: what is above it is neither a dict nor a list")
 
 
 def _force(state: State, path: str, value: Any) -> None:
     """Set `value` at `path`, replacing by a dict whatever bars the way."""
     *way, last = split(path)
-    node = state
+    node: State = state
     for part in way:
         below = node.get(part)
         if not isinstance(below, dict):
             below = node[part] = {}
-        node = below  # pyright: ignore[reportUnknownVariableType]
+        node = cast("State", below)
     node[last] = value

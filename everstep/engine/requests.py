@@ -1,4 +1,4 @@
-"""Requests to humans, as durable records: who asked what, until when, every try to answer, and the answer that closed it."""
+"""Requests to humans, as durable records: who asked what, until when, every try to answer, and the closing answer."""
 
 from __future__ import annotations
 
@@ -76,12 +76,24 @@ class Request:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Request:
         """The inverse of `to_json`."""
-        fields = dict(data)
-        fields["question"] = Envelope.from_json(data["question"])
-        fields["answers"] = tuple(data["answers"])
-        fields["answer"] = Envelope.from_json(data["answer"]) if data["answer"] else None
-        fields["refused"] = list(data["refused"])
-        return cls(**fields)
+        return cls(
+            id=data["id"],
+            step=data["step"],
+            invocation=data["invocation"],
+            question=Envelope.from_json(data["question"]),
+            answers=tuple(data["answers"]),
+            asked_at=data["asked_at"],
+            due_at=data["due_at"],
+            scope=data["scope"],
+            recoveries=dict(data["recoveries"]),
+            status=data["status"],
+            answer=Envelope.from_json(data["answer"]) if data["answer"] else None,
+            answered_by=data["answered_by"],
+            answered_at=data["answered_at"],
+            refused=list(data["refused"]),
+            judging=data["judging"],
+            overdue=data["overdue"],
+        )
 
 
 @dataclass(slots=True)
@@ -104,4 +116,13 @@ class Message:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Message:
         """The inverse of `to_json`."""
-        return cls(**(dict(data) | {"types": tuple(data["types"])}))
+        return cls(
+            data["id"],
+            data["data"],
+            tuple(data["types"]),
+            data["request"],
+            data["step"],
+            data["by"],
+            data["key"],
+            data["expiry"],
+        )

@@ -47,9 +47,7 @@ class Run:
         self.unhandled = 0
         self.last_step: str | None = None
         self.idle = False
-        accepted = [
-            name for step in definition.steps.values() if step.role == "step" for name in step.accepts
-        ]
+        accepted = [name for step in definition.steps.values() if step.role == "step" for name in step.accepts]
         self.asks_people = any(self._is_a(name, "InputRequiredEvent") for name in definition.produced())
         # Whether something from outside can move an idle run on.
         self.awaits_outside = bool(definition.external()) or any(
@@ -108,9 +106,9 @@ class Run:
         self.open_requests = dict.fromkeys(data["open_requests"])
         self.request_counts = dict(data["request_counts"])
         self.messages = {item["id"]: Message.from_json(item) for item in data["messages"]}
-        self.taken_keys = {key: reason for key, reason in data["taken_keys"]}
+        self.taken_keys = dict(data["taken_keys"])
         self.refused = list(data["refused"])
-        self.timers = {timer: at for timer, at in data["timers"]}
+        self.timers = dict(data["timers"])
         self.unhandled = data["unhandled"]
         self.last_step = data["last_step"]
         self.idle = data["idle"]

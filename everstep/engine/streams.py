@@ -1,6 +1,7 @@
 """Streams: the scopes that list returns open, how they nest, and the joins that close with them.
 
-A stream lives while anything in it is open: an invocation, a request to a human, a stream nested in it. Stream 0 is the run.
+A stream lives while anything in it is open: an invocation, a request to a human, a stream nested in it. Stream 0 is
+the run.
 """
 
 from __future__ import annotations

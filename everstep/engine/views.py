@@ -38,9 +38,7 @@ def requests(run: Run, *, only_open: bool = False) -> list[dict[str, Any]]:
         if only_open and request.status != "open":
             continue
         schemas = {
-            name: dict(run.definition.events[name].schema)
-            for name in request.answers
-            if name in run.definition.events
+            name: dict(run.definition.events[name].schema) for name in request.answers if name in run.definition.events
         }
         out.append({**request.view(), "answer_schemas": schemas})
     return out
@@ -58,9 +56,7 @@ def status(run: Run) -> str:
 def describe(run: Run) -> str:
     """Where the run stands, in one line."""
     queues = run.scheduler.queues.items()
-    running = [
-        f"{name} ×{queue.running}" if queue.running > 1 else name for name, queue in queues if queue.running
-    ]
+    running = [f"{name} ×{queue.running}" if queue.running > 1 else name for name, queue in queues if queue.running]
     queued = sum(len(queue.waiting) for _, queue in queues)
     done = sum(queue.done for _, queue in queues)
     parts = [f"{status(run)}"]

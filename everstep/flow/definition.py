@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 PROTOCOL = 1
 """The engine protocol this library writes into new definitions."""
@@ -50,9 +50,9 @@ class EventDefinition:
 class StepDefinition:
     """One step of a flow.
 
-    `accepts` are the event types that its parameter takes, `returns` those it may return one of, `returns_list` the member
-    types of the lists it may return (each list opens a stream). `join` marks a ``list[E]`` parameter: it fires once per
-    stream, with all members, or the first `take`. `feeds` are the join steps that a stream opened here reaches.
+    `accepts` are the event types that its parameter takes, `returns` those it may return one of, `returns_list` the
+    member types of the lists it may return (each list opens a stream). `join` marks a ``list[E]`` parameter: it fires
+    once per stream, with all members, or the first `take`. `feeds` are the joins that a stream opened here reaches.
     `timeout` is in seconds and bounds one attempt.
     """
 
@@ -82,25 +82,43 @@ class StepDefinition:
         for name, default in _STEP_DEFAULTS.items():
             value = getattr(self, name)
             if value != default:
-                data[name] = list(value) if isinstance(value, tuple) else value  # type: ignore[arg-type]
+                data[name] = _plain(value)
         return data
 
     @classmethod
     def from_json(cls, name: str, data: Mapping[str, Any]) -> StepDefinition:
         """The inverse of `to_json`. Fields that this version does not know are left out."""
-        known = {
-            key: tuple(value) if isinstance(value, list) else value  # type: ignore[arg-type]
-            for key, value in data.items()
-            if key == "accepts" or key in _STEP_DEFAULTS
-        }
-        return cls(name, **known)
+        get = {**_STEP_DEFAULTS, **data}
+        return cls(
+            name=name,
+            accepts=tuple(get["accepts"]),
+            returns=tuple(get["returns"]),
+            returns_list=tuple(get["returns_list"]),
+            returns_none=get["returns_none"],
+            accept_event_subclasses=get["accept_event_subclasses"],
+            join=get["join"],
+            take=get["take"],
+            feeds=tuple(get["feeds"]),
+            num_workers=get["num_workers"],
+            timeout=get["timeout"],
+            task_queue=get["task_queue"],
+            local=get["local"],
+            needs_context=get["needs_context"],
+            role=get["role"],
+            for_steps=None if get["for_steps"] is None else tuple(get["for_steps"]),
+            max_recoveries=get["max_recoveries"],
+            skip_graph_checks=tuple(get["skip_graph_checks"]),
+            description=get["description"],
+        )
 
 
 _STEP_DEFAULTS: dict[str, Any] = {
-    name: spec.default
-    for name, spec in StepDefinition.__dataclass_fields__.items()
-    if name not in ("name", "accepts")
+    name: spec.default for name, spec in StepDefinition.__dataclass_fields__.items() if name not in ("name", "accepts")
 }
+
+
+def _plain(value: Any) -> Any:
+    return list(cast("tuple[str, ...]", value)) if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True, slots=True)
