@@ -105,7 +105,7 @@ class DevServer:
 
     def stop(self, *, grace: float = 10) -> bool:
         """End it, by force after `grace` seconds. False when it did not run."""
-        return self.pid is not None and serverprocess.end(self.pid, self.spec.db_file, grace=grace)
+        return self.pid is not None and serverprocess.end(self.pid, self.spec, grace=grace)
 
     def kill(self) -> None:
         """End it at once, as kill -9 or a power cut does; what it had acknowledged is in its file."""

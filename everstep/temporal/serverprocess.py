@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -181,17 +181,21 @@ def wait_healthy(pid: int, spec: ServerSpec, *, timeout: float) -> None:
         time.sleep(_POLL)
 
 
-def end(pid: int, db_file: Path, *, grace: float) -> bool:
-    """End the server: SIGTERM, and SIGKILL after `grace` seconds (0: at once). False when it did not run."""
-    if not is_alive(pid, db_file):
+def end(pid: int, spec: ServerSpec, *, grace: float) -> bool:
+    """End the server: SIGTERM, and SIGKILL after `grace` seconds (0: at once). False when it did not run.
+
+    On return its ports can be taken again.
+    """
+    if not is_alive(pid, spec.db_file):
         return False
     if grace > 0:
         _signal(pid, signal.SIGTERM)
-        if _wait_dead(pid, db_file, grace):
-            return True
-    _signal(pid, signal.SIGKILL)
-    if not _wait_dead(pid, db_file, 10):
-        raise DevServerError(f"The Temporal dev server (pid {pid}) survived SIGKILL. End it by hand.")
+    if grace <= 0 or not _until(lambda: not is_alive(pid, spec.db_file), grace):
+        _signal(pid, signal.SIGKILL)
+        if not _until(lambda: not is_alive(pid, spec.db_file), 10):
+            raise DevServerError(f"The Temporal dev server (pid {pid}) survived SIGKILL. End it by hand.")
+    # A dying process loses its command line a moment before its sockets. Who else takes a port is not waited for.
+    _until(lambda: all(is_free(port) for port in (spec.port, spec.http_port, spec.ui_port) if port), 2)
     return True
 
 
@@ -208,9 +212,9 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def _wait_dead(pid: int, db_file: Path, timeout: float) -> bool:
+def _until(condition: Callable[[], bool], timeout: float) -> bool:
     deadline = time.monotonic() + timeout
-    while is_alive(pid, db_file):
+    while not condition():
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL)
