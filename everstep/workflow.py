@@ -1,0 +1,233 @@
+"""`Workflow`: a flow's steps in one class, checked when it is built, started by `run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from pydantic import ValidationError
+
+from everstep.errors import WorkflowConfigurationError, WorkflowRuntimeError, WorkflowValidationError
+from everstep.event_base import Event, validation_faults
+from everstep.events import StartEvent, StopEvent
+from everstep.flow.compile import compile_flow, flow_types
+from everstep.flow.definition import FlowDefinition
+from everstep.flow.steps import ADDED_STEPS, step_marks
+from everstep.flow.validate import check
+from everstep.runtime import Runtime, current_runtime
+from everstep.step_spec import step_mark
+
+if TYPE_CHECKING:
+    from everstep.handler import WorkflowHandler
+
+
+class Workflow:
+    """The base of all flows: write its steps as methods, each taking an event and returning the next.
+
+    Args:
+        timeout: bounds a run, in seconds; None: the class's, which is none unless it is set.
+        disable_validation: run it as it is, even if its graph cannot work.
+        verbose: have each step reported while it runs in process.
+        runtime: what runs it; None: the runtime of the block around `run`, else the in-process one.
+        num_concurrent_runs: how many runs of this instance may go on at a time; None: any number.
+
+    Class attributes of a subclass set the defaults of `timeout`, `verbose`, `num_concurrent_runs`, and `max_in_flight`,
+    the number of its invocations that run at one time in one run. A subclass may have an `__init__` of its own, and
+    need not call this one.
+
+    Raises:
+        WorkflowValidationError: the steps do not make a flow; it has one line for each fault.
+
+    Example:
+        >>> class Hello(Workflow):
+        ...     @step
+        ...     async def greet(self, ev: StartEvent) -> StopEvent:
+        ...         return StopEvent(result=f"Hello, {ev.name}!")
+        >>> result = await Hello().run(name="Ann")
+    """
+
+    timeout: float | None = None
+    verbose: bool = False
+    num_concurrent_runs: int | None = None
+    max_in_flight: ClassVar[int | None] = None
+
+    disable_validation: bool = False
+    _runtime: Runtime | None = None
+    _checked: ClassVar[FlowDefinition | None] = None
+
+    def __init__(
+        self,
+        timeout: float | None = None,
+        disable_validation: bool = False,
+        verbose: bool = False,
+        runtime: Runtime | None = None,
+        num_concurrent_runs: int | None = None,
+    ) -> None:
+        if timeout is not None:
+            self.timeout = timeout
+        if num_concurrent_runs is not None:
+            self.num_concurrent_runs = num_concurrent_runs
+        self.verbose = verbose or type(self).verbose
+        self.disable_validation = disable_validation
+        self._runtime = runtime
+        self._check()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, value in vars(cls).items():
+            if step_mark(value) is not None:
+                _refuse_hiding(cls, name)
+
+    @classmethod
+    def add_step(cls, func: Callable[..., Any]) -> None:
+        """Add a function to the flow's steps, as ``@step(workflow=...)`` does.
+
+        Raises:
+            WorkflowValidationError: it is not decorated, or the flow has a step of this name.
+        """
+        name = getattr(func, "__name__", repr(func))
+        mark = step_mark(func)
+        if mark is None:
+            raise WorkflowValidationError(f"{name} cannot be added to {cls.__name__}: decorate it with @step first.")
+        if name in step_marks(cls):
+            raise WorkflowValidationError(
+                f"{cls.__name__} has a step {name!r} already: give the function another name."
+            )
+        _refuse_hiding(cls, name)
+        if ADDED_STEPS not in vars(cls):
+            setattr(cls, ADDED_STEPS, {})
+        vars(cls)[ADDED_STEPS][name] = func
+
+    @property
+    def definition(self) -> FlowDefinition:
+        """The flow as plain data, with the timeout of this instance."""
+        definition = compile_flow(type(self))
+        return definition if definition.timeout == self.timeout else replace(definition, timeout=self.timeout)
+
+    @property
+    def workflow_name(self) -> str:
+        """The flow's name on the wire: its class name."""
+        return type(self).__name__
+
+    @property
+    def start_event_class(self) -> type[StartEvent]:
+        """The type of event that a run begins with.
+
+        Raises:
+            WorkflowConfigurationError: no step takes one.
+        """
+        return cast("type[StartEvent]", self._class_of(self.definition.start, "takes a StartEvent"))
+
+    @property
+    def stop_event_class(self) -> type[StopEvent]:
+        """The type of event that a run ends with.
+
+        Raises:
+            WorkflowConfigurationError: no step returns one.
+        """
+        stops = self.definition.stops
+        return cast("type[StopEvent]", self._class_of(stops[0] if stops else "", "returns a StopEvent"))
+
+    @property
+    def events(self) -> list[type[Event]]:
+        """The event types that the steps take and return."""
+        return list(flow_types(type(self)).declared.values())
+
+    @property
+    def runtime(self) -> Runtime:
+        """What runs this flow here and now."""
+        return self._runtime or current_runtime()
+
+    def validate(self) -> bool:
+        """Check the flow, also where validation is disabled; True if it asks people, or waits for their answers.
+
+        Raises:
+            WorkflowValidationError: the steps do not make a flow.
+        """
+        definition = compile_flow(type(self))
+        check(definition)
+        return any(
+            event.is_a("InputRequiredEvent") or event.is_a("HumanResponseEvent") for event in definition.events.values()
+        )
+
+    def run(
+        self, ctx: Any | None = None, start_event: StartEvent | None = None, *, run_id: str | None = None, **kwargs: Any
+    ) -> WorkflowHandler:
+        """Begin a run. Await what it returns for the result; see `WorkflowHandler` for what else it does.
+
+        Args:
+            ctx: a context whose state the run begins with.
+            start_event: what it begins with; or give its fields as keyword arguments.
+            run_id: the run's id, to find it by; by default a new one.
+
+        Raises:
+            WorkflowValidationError: the steps do not make a flow.
+            WorkflowRuntimeError: the start event does not fit.
+
+        Example: `result = await MyFlow().run(topic="tides", run_id="tides-1")`
+        """
+        self._check()
+        event = self._start_event(start_event, kwargs)
+        return self.runtime.start(self, event, run_id=run_id, ctx=ctx)
+
+    def _start_event(self, start_event: StartEvent | None, kwargs: dict[str, Any]) -> StartEvent:
+        cls = self.start_event_class
+        if start_event is None:
+            return self._built_start_event(cls, kwargs)
+        if not isinstance(start_event, cls):
+            raise WorkflowRuntimeError(
+                f"{self.workflow_name} cannot start with a {type(start_event).__name__}: give a {cls.__name__}."
+            )
+        if kwargs:
+            raise WorkflowRuntimeError(
+                f"{self.workflow_name}.run got start_event and also {', '.join(kwargs)}: put them into the event."
+            )
+        return start_event
+
+    def _built_start_event(self, cls: type[StartEvent], kwargs: dict[str, Any]) -> StartEvent:
+        try:
+            return cls(**kwargs)
+        except ValidationError as error:
+            fields = ", ".join(
+                name if field.is_required() else f"{name} (optional)" for name, field in cls.__pydantic_fields__.items()
+            )
+            raise WorkflowRuntimeError(
+                f"{self.workflow_name} cannot start: {cls.__name__} does not fit: "
+                f"{'; '.join(validation_faults(error))}. Its fields: {fields}."
+            ) from error
+
+    def _class_of(self, name: str, what: str) -> type[Event]:
+        found = flow_types(type(self)).resolve(name) if name else None
+        if found is None:
+            raise WorkflowConfigurationError(f"No step of {self.workflow_name} {what}: annotate one that does.")
+        return found
+
+    def _check(self) -> None:
+        if self.timeout is not None and not self.timeout > 0:
+            raise WorkflowValidationError(
+                f"{self.workflow_name} has timeout={self.timeout!r}: give seconds above 0, or None for no bound."
+            )
+        runs = self.num_concurrent_runs
+        if runs is not None and (isinstance(runs, bool) or runs < 1):
+            raise WorkflowValidationError(
+                f"{self.workflow_name} has num_concurrent_runs={runs!r}: give a whole number above 0, or None."
+            )
+        if self.disable_validation:
+            return
+        cls = type(self)
+        definition = compile_flow(cls)
+        # Checked once for each class, and again when a step was added to it, which makes a new definition.
+        if cls.__dict__.get("_checked") is not definition:
+            check(definition)
+            cls._checked = definition
+
+
+_NEEDED = frozenset(name for name in vars(Workflow) if not name.startswith("_")) - {"validate"}
+
+
+def _refuse_hiding(cls: type[Workflow], step_name: str) -> None:
+    if step_name in _NEEDED:
+        raise WorkflowValidationError(
+            f"Step {step_name!r} of {cls.__name__} hides Workflow.{step_name}, which every flow needs: rename the step."
+        )
