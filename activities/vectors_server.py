@@ -1,0 +1,191 @@
+"""The shared vector store: a Qdrant server, through its asynchronous client.
+
+Rule: the layout is that of the embedded store, so moving to a server is setting QDRANT_URL and indexing again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from qdrant_client import AsyncQdrantClient, models
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
+
+from activities.errors import VectorStoreError, VectorStoreMismatch, VectorStoreUnavailable
+from activities.per_loop import PerLoop
+from activities.vectors_layout import DENSE, POSITION, RRF_K, SOURCE, SPARSE, Hit, Point, fused_depth
+
+
+class ServerEngine:
+    """A collection on a Qdrant server. Reads of a collection that does not exist find nothing.
+
+    Args:
+        collection: Its name; made by `ensure`.
+        url: The server's address, as in QDRANT_URL.
+        api_key: Its key, if it wants one.
+        timeout: Seconds for one request.
+        client: Use this client instead of one per event loop; its owner closes it.
+    """
+
+    def __init__(
+        self,
+        collection: str,
+        *,
+        url: str | None = None,
+        api_key: str | None = None,
+        timeout: int = 30,
+        client: AsyncQdrantClient | None = None,
+    ) -> None:
+        self.collection = collection
+        self._url = url
+        self._given = client
+        self._exists = False
+        self._clients = PerLoop(
+            lambda: AsyncQdrantClient(url=url, api_key=api_key, timeout=timeout, check_compatibility=False)
+        )
+
+    def describe(self) -> str:
+        """One line for people: which engine, and where."""
+        return f"Qdrant at {self._url or 'the given client'}, collection {self.collection}"
+
+    async def ensure(self, dimension: int) -> None:
+        """Makes the collection, or checks that it fits. Raises VectorStoreMismatch, VectorStoreUnavailable."""
+        async with self._client() as client:
+            if not await client.collection_exists(self.collection):
+                await self._create(client, dimension)
+            vectors = (await client.get_collection(self.collection)).config.params.vectors
+        dense = vectors.get(DENSE) if isinstance(vectors, dict) else None
+        if dense is None or dense.size != dimension:
+            raise VectorStoreMismatch(
+                f"Qdrant collection {self.collection} holds vectors of {dense.size if dense else 'no known'} "
+                f"numbers, the embedder makes {dimension}. Delete the collection to index again."
+            )
+        self._exists = True
+
+    async def upsert(self, points: Sequence[Point]) -> None:
+        """Writes points; those with a known id are replaced."""
+        rows = [
+            models.PointStruct(
+                id=point.id,
+                vector={DENSE: list(point.dense), SPARSE: _sparse(point.sparse)},
+                payload=point.payload,
+            )
+            for point in points
+        ]
+        async with self._client() as client:
+            await client.upsert(self.collection, rows, wait=True)
+
+    async def delete(self, source: str, *, spare: range = range(0)) -> None:
+        """Removes a source's points, but for those whose position is in `spare`."""
+        of_source = models.FieldCondition(key=SOURCE, match=models.MatchValue(value=source))
+        spared = models.FieldCondition(key=POSITION, range=models.Range(gte=spare.start, lt=spare.stop))
+        condition = models.Filter(must=[of_source], must_not=[spared] if spare else None)
+        async with self._client() as client:
+            if await self._is_there(client):
+                await client.delete(self.collection, models.FilterSelector(filter=condition), wait=True)
+
+    async def search(
+        self, *, dense: Sequence[float] | None = None, sparse: dict[int, float] | None = None, limit: int
+    ) -> list[Hit]:
+        """The best points; with both kinds of vector, fused by rank."""
+        stages: list[models.Prefetch] = []
+        if dense is not None:
+            stages.append(models.Prefetch(query=list(dense), using=DENSE, limit=fused_depth(limit)))
+        if sparse:
+            stages.append(models.Prefetch(query=_sparse(sparse), using=SPARSE, limit=fused_depth(limit)))
+        async with self._client() as client:
+            if not await self._is_there(client):
+                return []
+            if len(stages) == 1:
+                found = await client.query_points(
+                    self.collection, query=stages[0].query, using=stages[0].using, limit=limit
+                )
+            else:
+                fusion = models.RrfQuery(rrf=models.Rrf(k=RRF_K))
+                found = await client.query_points(self.collection, prefetch=stages, query=fusion, limit=limit)
+        return [Hit(str(point.id), point.score, point.payload or {}) for point in found.points]
+
+    async def heads(self) -> list[dict[str, Any]]:
+        """The payload of every source's first point."""
+        first = models.Filter(must=[models.FieldCondition(key=POSITION, match=models.MatchValue(value=0))])
+        payloads: list[dict[str, Any]] = []
+        offset: Any = None
+        async with self._client() as client:
+            if not await self._is_there(client):
+                return []
+            while True:
+                records, offset = await client.scroll(
+                    self.collection,
+                    scroll_filter=first,
+                    limit=1000,
+                    offset=offset,
+                    with_payload=[SOURCE, "content_hash"],
+                )
+                payloads += [record.payload or {} for record in records]
+                if offset is None:
+                    return payloads
+
+    async def count(self) -> int:
+        """How many points there are."""
+        async with self._client() as client:
+            return (await client.count(self.collection)).count if await self._is_there(client) else 0
+
+    async def close(self) -> None:
+        """Closes the running loop's connections."""
+        client = self._clients.forget()
+        if client is not None:
+            await client.close()
+
+    async def _create(self, client: AsyncQdrantClient, dimension: int) -> None:
+        try:
+            await client.create_collection(
+                self.collection,
+                vectors_config={DENSE: models.VectorParams(size=dimension, distance=models.Distance.COSINE)},
+                sparse_vectors_config={SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+            )
+        except UnexpectedResponse as error:
+            if error.status_code != 409:  # another worker was faster
+                raise
+        for field, kind in (
+            (SOURCE, models.PayloadSchemaType.KEYWORD),
+            (POSITION, models.PayloadSchemaType.INTEGER),
+        ):
+            await client.create_payload_index(self.collection, field, kind, wait=True)
+
+    async def _is_there(self, client: AsyncQdrantClient) -> bool:
+        self._exists = self._exists or await client.collection_exists(self.collection)
+        return self._exists
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncIterator[AsyncQdrantClient]:
+        """The client, with its errors under our names."""
+        try:
+            yield self._given or self._clients.get()
+        except ResponseHandlingException as error:
+            raise VectorStoreUnavailable(
+                f"Qdrant at {self._url} does not answer ({error.source}). Start it, or unset QDRANT_URL to use "
+                "the embedded store."
+            ) from error
+        except ResourceExhaustedResponse as error:
+            raise VectorStoreUnavailable(
+                f"Qdrant at {self._url}: too many requests.", retry_after=float(error.retry_after_s)
+            ) from error
+        except UnexpectedResponse as error:
+            raise self._refused(error) from error
+        except (ApiException, ValueError) as error:
+            raise VectorStoreError(f"Qdrant collection {self.collection}: {error}") from error
+
+    def _refused(self, error: UnexpectedResponse) -> VectorStoreError:
+        said = f"Qdrant at {self._url}, collection {self.collection}: {error.status_code} {error.reason_phrase}"
+        if error.status_code in (401, 403):
+            return VectorStoreError(f"{said}. Check QDRANT_API_KEY.")
+        if error.status_code == 429 or (error.status_code or 0) >= 500:
+            return VectorStoreUnavailable(said)
+        return VectorStoreError(f"{said}: {error.content.decode(errors='replace')[:200]}")
+
+
+def _sparse(weights: dict[int, float]) -> models.SparseVector:
+    places = sorted(weights)
+    return models.SparseVector(indices=places, values=[weights[place] for place in places])

@@ -1,0 +1,388 @@
+"""The vector store: one behaviour on the embedded engine and through the server's client."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from qdrant_client import AsyncQdrantClient
+
+from activities.documents import Chunk
+from activities.errors import (
+    VectorStoreError,
+    VectorStoreLocked,
+    VectorStoreMismatch,
+    VectorStoreUnavailable,
+)
+from activities.vectors import VectorStore, chunk_id, vector_store_from_env
+from activities.vectors_edge import EdgeEngine
+from activities.vectors_server import ServerEngine
+
+# The client's local mode has no payload indexes, and says so.
+pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(params=["embedded", "server"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[VectorStore]:
+    """An empty store, in a folder or behind the server's client."""
+    if request.param == "embedded":
+        made = VectorStore(EdgeEngine(tmp_path / "vectors"))
+        yield made
+        await made.close()
+    else:
+        client = AsyncQdrantClient(location=":memory:")
+        yield VectorStore(ServerEngine("tests", client=client))
+        await client.close()
+
+
+def chunks_of(source: str, *texts: str, content_hash: str = "h1") -> list[Chunk]:
+    """A source's chunks, one line each."""
+    return [
+        Chunk(
+            source=source,
+            content_hash=content_hash,
+            position=n,
+            text=text,
+            heading=["Guide"],
+            start_line=n + 1,
+            end_line=n + 1,
+        )
+        for n, text in enumerate(texts)
+    ]
+
+
+def axis(*strengths: float) -> list[float]:
+    """A vector of four numbers."""
+    return [*strengths, *[0.0] * (4 - len(strengths))]
+
+
+async def filled(store: VectorStore) -> VectorStore:
+    """Three sources: by meaning `a` is nearest to axis 1, by words each has its own."""
+    await store.ensure(4)
+    await store.replace_source(chunks_of("a.md", "retry delays double"), [axis(1, 0.1)])
+    await store.replace_source(
+        chunks_of("b.md", "signals reach a run", "the server stores history"), [axis(0.7, 0.7), axis(0, 1)]
+    )
+    await store.replace_source(chunks_of("c.md", "a run is one execution"), [axis(0, 0, 1)])
+    return store
+
+
+async def test_search_by_meaning(store: VectorStore) -> None:
+    """The nearest vectors come first, with cosines as scores and all that cites them."""
+    found = await (await filled(store)).search_dense(axis(1), limit=2)
+    assert [p.source for p in found] == ["a.md", "b.md"]
+    assert found[0].score == pytest.approx(0.995, abs=0.001)
+    assert found[0].model_dump(exclude={"score"}) == {
+        "chunk_id": chunk_id("a.md", 0),
+        "source": "a.md",
+        "text": "retry delays double",
+        "heading": ["Guide"],
+        "start_line": 1,
+        "end_line": 1,
+    }
+    assert found[0].place == "a.md:1"
+
+
+async def test_search_by_words(store: VectorStore) -> None:
+    """Only passages that share a word are found; a rare word counts for more than a common one."""
+    found = await (await filled(store)).search_sparse("Do signals stop the run?", limit=5)
+    assert [p.text for p in found] == ["signals reach a run", "a run is one execution"]
+    assert found[0].score > 2 * found[1].score > 0
+    assert await store.search_sparse("the of and", limit=5) == []
+    assert await store.search_sparse("elephants", limit=5) == []
+
+
+async def test_search_by_both(store: VectorStore) -> None:
+    """What is good in both rankings beats what is best in one."""
+    found = await (await filled(store)).search_fused("signals reach history", axis(0, 1), limit=3)
+    assert found[0].text == "the server stores history"
+    assert [p.score for p in found] == sorted((p.score for p in found), reverse=True)
+    assert (await store.search_fused("the", axis(1), limit=1))[0].source == "a.md"
+
+
+async def test_writing_again_changes_nothing(store: VectorStore) -> None:
+    """A chunk written twice is one point."""
+    await filled(store)
+    await filled(store)
+    assert await store.count() == 4
+
+
+async def test_replacing_a_source_leaves_nothing_of_it(store: VectorStore) -> None:
+    """A source that got shorter has no passages left from before, and its new hash."""
+    await filled(store)
+    await store.replace_source(chunks_of("b.md", "shorter now", content_hash="h2"), [axis(0, 1)])
+    assert await store.count() == 3
+    assert await store.source_hashes() == {"a.md": "h1", "b.md": "h2", "c.md": "h1"}
+    assert await store.search_sparse("signals history") == []
+
+
+async def test_a_source_can_be_deleted(store: VectorStore) -> None:
+    """Only that source goes; deleting it again is fine."""
+    await filled(store)
+    for _ in range(2):
+        await store.delete_source("b.md")
+    assert set(await store.source_hashes()) == {"a.md", "c.md"}
+    assert await store.count() == 2
+
+
+async def test_an_interrupted_source_does_not_count_as_indexed(store: VectorStore) -> None:
+    """Without its first chunk, which is written last, a source has no hash and will be done again."""
+    await store.ensure(4)
+    chunks = chunks_of("a.md", "one", "two", "three")
+    await store.upsert(chunks[1:], [axis(1), axis(1)])
+    assert await store.count() == 2
+    assert await store.source_hashes() == {}
+
+
+async def test_many_sources_are_listed(store: VectorStore) -> None:
+    """The list of sources is complete beyond one page of the engine."""
+    await store.ensure(4)
+    many = [chunk for n in range(1100) for chunk in chunks_of(f"s{n}.md", "x")]
+    await store.upsert(many, [axis(1)] * len(many))
+    assert len(await store.source_hashes()) == 1100
+
+
+async def test_an_empty_store_finds_nothing(store: VectorStore) -> None:
+    """Before anything is indexed, reads have empty answers."""
+    assert await store.count() == 0
+    assert await store.search_dense(axis(1)) == []
+    assert await store.search_fused("run", axis(1)) == []
+    assert await store.source_hashes() == {}
+
+
+async def test_vectors_of_another_size_are_refused(store: VectorStore) -> None:
+    """A collection made for one embedder is not filled by another."""
+    await store.ensure(4)
+    await store.ensure(4)
+    with pytest.raises(VectorStoreMismatch, match="holds vectors of 4 numbers, the embedder makes 8"):
+        await store.ensure(8)
+
+
+async def test_wrong_chunks_are_refused(store: VectorStore) -> None:
+    """replace_source wants all of one source, in order."""
+    a, b = chunks_of("a.md", "one", "two"), chunks_of("b.md", "one", "two")
+    with pytest.raises(ValueError, match="from position 0"):
+        await store.replace_source([], [])
+    with pytest.raises(ValueError, match="from position 0"):
+        await store.replace_source(a[1:], [axis(1)])
+    with pytest.raises(ValueError, match="other sources"):
+        await store.replace_source([a[0], b[1]], [axis(1)] * 2)
+
+
+def test_many_loops_and_threads_lose_nothing(tmp_path: Path) -> None:
+    """Six event loops, each with a store of its own on one folder, write and search at once: all is there."""
+    failures: list[BaseException] = []
+
+    async def work(worker: int) -> None:
+        store = VectorStore(EdgeEngine(tmp_path / "vectors"))
+        await store.ensure(4)
+
+        async def index(n: int) -> None:
+            texts = [f"word{worker}x{n}x{k} common" for k in range(5)]
+            vectors = [[random.random() for _ in range(4)] for _ in texts]
+            await store.replace_source(chunks_of(f"w{worker}-{n}.md", *texts), vectors)
+            assert await store.search_dense(vectors[0], limit=3)
+            found = await store.search_sparse(f"word{worker}x{n}x4", limit=1)
+            assert [p.source for p in found] == [f"w{worker}-{n}.md"]
+
+        await asyncio.gather(*(index(n) for n in range(20)))
+        await store.close()
+
+    def thread(worker: int) -> None:
+        try:
+            asyncio.run(work(worker))
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=thread, args=(n,)) for n in range(6)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert failures == []
+
+    async def check() -> tuple[int, int]:
+        store = VectorStore(EdgeEngine(tmp_path / "vectors"))
+        counts = await store.count(), len(await store.source_hashes())
+        await store.close()
+        return counts
+
+    assert asyncio.run(check()) == (600, 120)
+
+
+INDEXER = """
+import asyncio, sys
+from activities.documents import Chunk
+from activities.vectors import VectorStore
+from activities.vectors_edge import EdgeEngine
+
+async def main():
+    store = VectorStore(EdgeEngine(sys.argv[1]))
+    await store.ensure(4)
+    n = 0
+    while True:
+        chunks = [Chunk(source=f"s{n}", content_hash="h", position=k, text=f"text {k}", start_line=1, end_line=1)
+                  for k in range(10)]
+        await store.replace_source(chunks, [[1.0, 0.0, 0.0, 0.0]] * 10)
+        print(n, flush=True)
+        n += 1
+
+asyncio.run(main())
+"""
+
+
+def start_indexer(folder: Path) -> subprocess.Popen[str]:
+    """Another process that indexes for ever, and tells each source that is done."""
+    return subprocess.Popen([sys.executable, "-c", INDEXER, str(folder)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def done(indexer: subprocess.Popen[str], count: int) -> int:
+    """Waits until it has done so many sources; the last one's number."""
+    assert indexer.stdout is not None
+    return [int(indexer.stdout.readline()) for _ in range(count)][-1]
+
+
+async def test_kill_9_in_the_middle_of_indexing(tmp_path: Path) -> None:
+    """The store opens again, at once; every source that was done is whole, and work goes on."""
+    folder = tmp_path / "vectors"
+    for _ in range(3):
+        with start_indexer(folder) as indexer:
+            last = done(indexer, 25)
+            os.kill(indexer.pid, signal.SIGKILL)
+        store = VectorStore(EdgeEngine(folder))
+        await store.ensure(4)
+        hashes = await store.source_hashes()
+        assert {f"s{n}" for n in range(last + 1)} <= set(hashes)
+        found = await store.search_dense(axis(1), limit=10_000)
+        for source in hashes.keys() - {"after.md"}:
+            assert sum(p.source == source for p in found) == 10
+        await store.replace_source(chunks_of("after.md", "still works"), [axis(0, 1)])
+        assert (await store.search_sparse("works", limit=1))[0].source == "after.md"
+        await store.close()
+
+
+async def test_a_creation_that_was_killed_is_made_again(tmp_path: Path) -> None:
+    """A folder left half made, without its layout file, is no obstacle."""
+    (tmp_path / "v" / "shard" / "segments").mkdir(parents=True)
+    (tmp_path / "v" / "shard" / "edge_config.json").write_text("{")
+    store = await filled(VectorStore(EdgeEngine(tmp_path / "v")))
+    assert await store.count() == 4
+    await store.close()
+
+
+async def test_two_processes_on_one_folder(tmp_path: Path) -> None:
+    """The second is told who has the folder and what to do; when the first ends, it may go on."""
+    folder = tmp_path / "vectors"
+    store = VectorStore(EdgeEngine(folder))
+    with start_indexer(folder) as indexer:
+        done(indexer, 1)
+        with pytest.raises(VectorStoreLocked) as caught:
+            await store.count()
+        indexer.kill()
+    for words in (str(folder), f"pid {indexer.pid}", "QDRANT_URL", "EVERSTEP_VECTORS"):
+        assert words in str(caught.value)
+    assert caught.value.retryable
+    assert await store.count() >= 10
+    await store.close()
+
+
+async def test_writing_before_ensure_is_refused(tmp_path: Path) -> None:
+    """A forgotten ensure() is named."""
+    store = VectorStore(EdgeEngine(tmp_path / "v"))
+    with pytest.raises(VectorStoreError, match="call ensure"):
+        await store.upsert(chunks_of("a.md", "x"), [axis(1)])
+
+
+async def test_the_data_outlives_the_store(tmp_path: Path) -> None:
+    """Closed and opened again, the same is found; closing one of two users leaves the other working."""
+    first, second = (VectorStore(EdgeEngine(tmp_path / "v")) for _ in range(2))
+    await filled(first)
+    assert await second.count() == 4
+    await first.close()
+    await first.close()
+    assert await second.count() == 4
+    await second.close()
+    third = VectorStore(EdgeEngine(tmp_path / "v"))
+    assert (await third.search_dense(axis(1), limit=1))[0].source == "a.md"
+    await third.close()
+
+
+async def test_no_server_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """QDRANT_URL is used when set; nothing listening there is named, and may be retried."""
+    monkeypatch.setenv("QDRANT_URL", "http://127.0.0.1:9")
+    store = vector_store_from_env("Some/Model v1")
+    assert store.describe() == "Qdrant at http://127.0.0.1:9, collection everstep-some-model-v1"
+    with pytest.raises(VectorStoreUnavailable, match=r"127\.0\.0\.1:9 does not answer") as caught:
+        await store.ensure(4)
+    assert caught.value.retryable
+    await store.close()
+
+
+@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
+@pytest.mark.parametrize(
+    ("status", "error", "words"),
+    [
+        (401, VectorStoreError, "QDRANT_API_KEY"),
+        (503, VectorStoreUnavailable, "503"),
+        (429, VectorStoreUnavailable, "too many"),
+        (400, VectorStoreError, "bad wish"),
+    ],
+)
+async def test_a_server_that_refuses(
+    monkeypatch: pytest.MonkeyPatch, status: int, error: type[VectorStoreError], words: str
+) -> None:
+    """Refusals over HTTP are told apart, the key is sent, and Retry-After is kept."""
+    keys: list[str | None] = []
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            keys.append(self.headers["api-key"])
+            body = json.dumps({"status": {"error": "bad wish"}}).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.send_header("retry-after", "3")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Refusing)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        monkeypatch.setenv("QDRANT_URL", f"http://127.0.0.1:{server.server_address[1]}")
+        monkeypatch.setenv("QDRANT_API_KEY", "secret")
+        store = vector_store_from_env("m")
+        with pytest.raises(error, match=words) as caught:
+            await store.ensure(4)
+        await store.close()
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert keys == ["secret"]
+    assert caught.value.retry_after == (3.0 if status == 429 else None)
+
+
+async def test_the_folder_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without QDRANT_URL the store is a folder, one for each embedder."""
+    monkeypatch.delenv("QDRANT_URL", raising=False)
+    monkeypatch.setenv("EVERSTEP_VECTORS", str(tmp_path))
+    store = vector_store_from_env("Model-A")
+    await store.ensure(4)
+    assert (tmp_path / "everstep-model-a" / "layout.json").exists()
+    assert str(tmp_path) in store.describe()
+    await store.close()
