@@ -38,7 +38,7 @@ def step_marks(cls: type) -> dict[str, StepMark]:
     marks: dict[str, StepMark] = {}
     for base in reversed(cls.__mro__):
         for name, value in _members(base):
-            if isinstance(value, staticmethod | classmethod) and step_mark(cast("Any", value.__func__)):
+            if _wraps_a_step(value):
                 raise WorkflowValidationError(
                     f"Step {name!r} of {cls.__name__} is no method: remove the static or class method decorator."
                 )
@@ -48,6 +48,10 @@ def step_marks(cls: type) -> dict[str, StepMark]:
             else:
                 marks.pop(name, None)
     return marks
+
+
+def _wraps_a_step(value: Any) -> bool:
+    return isinstance(value, staticmethod | classmethod) and step_mark(cast("Any", value).__func__) is not None
 
 
 def _members(base: type) -> Iterator[tuple[str, object]]:
