@@ -6,11 +6,14 @@ raises: another invocation may have reshaped the state meanwhile, and then the c
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Any, cast
 
 State = dict[str, Any]
+
+_MISSING: Any = object()
 
 
 def split(path: str) -> list[str]:
@@ -37,7 +40,13 @@ def write(state: State, path: str, value: Any) -> None:
         if isinstance(node, dict) and part not in node:
             node[part] = {}
         node = _child(node, part, path)
-    _assign(node, last, value, path)
+    if isinstance(node, dict):
+        node[last] = value
+    elif isinstance(node, list):
+        _child(node, last, path)
+        node[int(last)] = value
+    else:
+        raise LookupError(f"the state cannot be set at {path!r}: what is above it is neither a dict nor a list")
 
 
 def remove(state: State, path: str) -> None:
@@ -50,59 +59,98 @@ def remove(state: State, path: str) -> None:
     del node[int(last) if isinstance(node, list) else last]
 
 
+def problem(operation: Any) -> str | None:
+    """Why something is no change that `change` can apply, or None."""
+    match operation:
+        case ["set", str(path), _] | ["delete", str(path)] if all(path.split(".")):
+            return None
+        case _:
+            return f"{operation!r} is no change of state; it must be ['set', path, value] or ['delete', path]"
+
+
 def change(state: State, operation: Sequence[Any]) -> int:
-    """Apply one recorded change (see `StateChange`) and give by how many bytes of JSON the state grew."""
-    kind, path = operation[0], operation[1]
-    try:
-        before = size(read(state, path))
-    except LookupError:
-        before = 0
-    if kind == "delete":
-        if before:
-            remove(state, path)
-        return -before
-    value = operation[2]
-    try:
-        write(state, path, value)
-    except LookupError:
-        _force(state, path, value)
-    return size(value) - before
+    """Apply one recorded change (see `StateChange`); gives by how many characters the state's JSON grew.
+
+    What bars the way is replaced by a dict; an index past the end of a list adds to it. The value is copied, so that
+    later changes inside it leave the recorded operation as it was.
+    """
+    parts = split(operation[1])
+    if operation[0] == "delete":
+        return _drop(state, parts)
+    text = dumps(operation[2])
+    node: Any = state
+    grown = 0
+    for part, below in itertools.pairwise(parts):
+        child = _get(node, part)
+        if not _takes(child, below):
+            child = cast("State", {})
+            grown += _put(node, part, child, 2)
+        node = child
+    return grown + _put(node, parts[-1], json.loads(text), len(text))
+
+
+def dumps(value: Any) -> str:
+    """A value's JSON, compact."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def size(value: Any) -> int:
     """The length of a value's JSON, in characters."""
-    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
+    return len(dumps(value))
+
+
+def _get(node: Any, part: str) -> Any:
+    """What stands under one segment, or _MISSING."""
+    if isinstance(node, dict):
+        return cast("State", node).get(part, _MISSING)
+    if isinstance(node, list) and _is_index(part):
+        items = cast("list[Any]", node)
+        return items[int(part)] if int(part) < len(items) else _MISSING
+    return _MISSING
 
 
 def _child(node: Any, part: str, path: str) -> Any:
-    if isinstance(node, dict):
-        members = cast("State", node)
-        if part in members:
-            return members[part]
-    elif isinstance(node, list):
-        items = cast("list[Any]", node)
-        if part.isdecimal() and int(part) < len(items):
-            return items[int(part)]
-    raise LookupError(f"the state has nothing at {path!r}: {part!r} is missing")
+    value = _get(node, part)
+    if value is _MISSING:
+        raise LookupError(f"the state has nothing at {path!r}: {part!r} is missing")
+    return value
 
 
-def _assign(node: Any, last: str, value: Any, path: str) -> None:
-    if isinstance(node, dict):
-        node[last] = value
-    elif isinstance(node, list):
-        _child(node, last, path)
-        node[int(last)] = value
-    else:
-        raise LookupError(f"the state cannot be set at {path!r}: what is above it is neither a dict nor a list")
+def _is_index(part: str) -> bool:
+    return part.isdecimal() and len(part) < 10
 
 
-def _force(state: State, path: str, value: Any) -> None:
-    """Set `value` at `path`, replacing by a dict whatever bars the way."""
-    *way, last = split(path)
-    node: State = state
-    for part in way:
-        below = node.get(part)
-        if not isinstance(below, dict):
-            below = node[part] = {}
-        node = cast("State", below)
-    node[last] = value
+def _takes(node: Any, part: str) -> bool:
+    return isinstance(node, dict) or (isinstance(node, list) and _is_index(part))
+
+
+def _put(node: State | list[Any], part: str, value: Any, length: int) -> int:
+    """Set one member of a container that takes it; `length` is the value's, the growth is given back."""
+    comma = 1 if node else 0
+    if isinstance(node, list):
+        index = int(part)
+        if index >= len(node):
+            node.append(value)
+            return length + comma
+        old, node[index] = node[index], value
+        return length - size(old)
+    old = node.get(part, _MISSING)
+    node[part] = value
+    return length + comma + size(part) + 1 if old is _MISSING else length - size(old)
+
+
+def _drop(state: State, parts: list[str]) -> int:
+    """Delete what is there, if anything is; gives the growth, which is negative."""
+    node: Any = state
+    for part in parts[:-1]:
+        node = _get(node, part)
+    last = parts[-1]
+    old = _get(node, last)
+    if old is _MISSING:
+        return 0
+    comma = 1 if len(node) > 1 else 0
+    if isinstance(node, list):
+        del node[int(last)]
+        return -size(old) - comma
+    del node[last]
+    return -size(old) - comma - size(last) - 1
