@@ -7,7 +7,7 @@ from typing import Any
 
 from everstep.engine.commands import CancelTimer, ReplyToMessage, SetTimer
 from everstep.engine.messages import Envelope
-from everstep.engine.requests import REFUSALS_KEPT, Message, Request, timestamp
+from everstep.engine.requests import REFUSALS_KEPT, REFUSED_SIZE_KEPT, Message, Request, excerpt, timestamp
 from everstep.engine.run import Run
 from everstep.engine.scheduling import Recoveries
 
@@ -68,16 +68,18 @@ def refuse(run: Run, message: Message, reason: str) -> None:
     """Refuse a message: record it where people look, and tell its sender."""
     request = run.requests.get(message.request or "")
     if request is not None:
-        request.refuse(run.now, dict(message.data), message.by, reason)
+        request.refuse(run.now, message.data, message.by, reason)
     else:
-        record_refusal(run, dict(message.data), message.by, reason)
-    run.commands.append(ReplyToMessage(message.id, False, reason, message.request))
+        record_refusal(run, message.data, message.by, reason)
+    reply(run, message, False, reason)
 
 
 def record_refusal(run: Run, data: Any, by: str | None, reason: str) -> None:
     """Record a refused message that belongs to no request."""
     if len(run.refused) < REFUSALS_KEPT:
-        run.refused.append({"at": timestamp(run.now), "by": by, "message": data, "reason": reason})
+        run.refused.append(
+            {"at": timestamp(run.now), "by": by, "message": excerpt(data), "reason": reason[:REFUSED_SIZE_KEPT]}
+        )
 
 
 def accept(run: Run, message: Message) -> None:
@@ -86,17 +88,35 @@ def accept(run: Run, message: Message) -> None:
         run.taken_keys[message.key] = message.request or ""
         if len(run.taken_keys) > TAKEN_KEYS_KEPT:
             del run.taken_keys[next(iter(run.taken_keys))]
-    if not message.expiry:
-        run.commands.append(ReplyToMessage(message.id, True, "", message.request))
+    reply(run, message, True)
+
+
+def reply(run: Run, message: Message, accepted: bool, reason: str = "") -> None:
+    """Tell the sender of a message, and all who sent it again meanwhile, what became of it."""
+    for number in (message.id, *message.again):
+        run.commands.append(ReplyToMessage(number, accepted, reason, message.request))
 
 
 def refuse_pending(run: Run) -> None:
-    """The run has ended: whoever still waits for a verdict is told so."""
+    """The run has ended: its open requests are closed, and whoever still waits for a verdict is told so."""
     for message in run.messages.values():
         if not message.expiry:
-            refuse(run, message, f"the run of {run.definition.name} has ended")
+            refuse(run, message, over(run))
     run.messages.clear()
+    run.judging_keys.clear()
+    for request_id in run.open_requests:
+        run.requests[request_id].status = "closed"
     run.open_requests.clear()
+
+
+def over(run: Run) -> str:
+    """Why a run that is not active takes nothing."""
+    if run.status == "new":
+        return f"the run of {run.definition.name} has not begun yet; send it again when it has"
+    how = (
+        "has completed" if run.status == "completed" else "was cancelled" if run.status == "cancelled" else "has failed"
+    )
+    return f"the run of {run.definition.name} {how}; it takes no more messages"
 
 
 def iso(seconds: float) -> str:

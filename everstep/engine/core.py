@@ -25,6 +25,7 @@ from everstep.engine.inputs import (
     TimerFired,
 )
 from everstep.engine.run import Run
+from everstep.engine.scheduling import Invocation
 from everstep.engine.streams import ROOT
 from everstep.flow.definition import PROTOCOL, FlowDefinition
 
@@ -83,23 +84,31 @@ class Engine:
         while (number := run.scheduler.start_next()) is not None:
             invocation = run.invocations[number]
             invocation.running = True
-            run.commands.append(RunStep(number, invocation.step, invocation.event, invocation.batch))
+            run.commands.append(_run_step(invocation))
 
     def _start(self, start: StartRun) -> None:
         run = self.run
-        run.status = "running"
-        run.started_at = start.now
+        if run.status != "new":
+            return
         if start.state:
             run.set_state(start.state)
+        run.status = "running"
+        run.started_at = start.now
         timeout = self.definition.timeout
         if timeout is not None:
             run.timers[RUN_TIMEOUT] = start.now + timeout
             run.commands.append(SetTimer(RUN_TIMEOUT, start.now + timeout))
-        delivery.deliver(run, start.event, ROOT, {})
+        if run.router.steps_for(start.event):
+            delivery.deliver(run, start.event, ROOT, {})
+        else:
+            message = (
+                f"no step of {self.definition.name} accepts {start.event.type}; start it with {self.definition.start}"
+            )
+            delivery.fail(run, FailRun("start", message, event=start.event.type))
 
     def _succeeded(self, done: StepSucceeded) -> None:
         run = self.run
-        invocation = run.invocations.pop(done.invocation, None)
+        invocation = self._ended(done.invocation)
         if invocation is None:
             return
         run.last_step = invocation.step
@@ -108,12 +117,19 @@ class Engine:
 
     def _failed(self, failed: StepFailed) -> None:
         run = self.run
-        invocation = run.invocations.pop(failed.invocation, None)
+        invocation = self._ended(failed.invocation)
         if invocation is None:
             return
         run.last_step = invocation.step
         run.scheduler.finish(invocation.step, failed=True)
         delivery.step_failed(run, invocation, failed.failure)
+
+    def _ended(self, number: int) -> Invocation | None:
+        """The invocation that ended, or None for one that does not run: what is reported of it is stale."""
+        invocation = self.run.invocations.get(number)
+        if invocation is None or not invocation.running:
+            return None
+        return self.run.invocations.pop(number)
 
     def _received(self, message: MessageReceived) -> None:
         mail.receive(self.run, message)
@@ -143,7 +159,7 @@ class Engine:
             mail.due(run, fired.timer.removeprefix("due:"))
 
     def _cancel(self, cancel: CancelRequested) -> None:
-        if self.run.active:
+        if self.run.status in ("new", "running"):
             delivery.cancel(self.run, cancel.reason)
 
     def _pause(self, _: Paused) -> None:
@@ -155,12 +171,15 @@ class Engine:
     def _restored(self, _: Restored) -> None:
         run = self.run
         run.scheduler.paused = False
-        running = [invocation for invocation in run.invocations.values() if invocation.running]
-        for invocation in reversed(running):
-            invocation.running = False
-            run.scheduler.requeue(invocation.step, invocation.id)
+        for invocation in run.invocations.values():
+            if invocation.running:
+                run.commands.append(_run_step(invocation))
         run.commands.extend(SetTimer(timer, at) for timer, at in run.timers.items())
         mail.judge_again(run)
+
+
+def _run_step(invocation: Invocation) -> RunStep:
+    return RunStep(invocation.id, invocation.step, invocation.event, invocation.batch)
 
 
 _TABLE: dict[type, Callable[[Engine, Any], None]] = {

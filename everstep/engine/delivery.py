@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from everstep.engine import asking, paths
 from everstep.engine.commands import CancelRun, CancelStep, CompleteRun, FailRun, Publish
 from everstep.engine.messages import Envelope, Failure, Outcome
@@ -33,7 +35,7 @@ def deliver(run: Run, event: Envelope, scope: int, recoveries: Recoveries, targe
                         "event_type": event.type,
                         "qualified_name": event.type,
                         "step_name": target,
-                        "idle": run.streams[ROOT].open == 0,
+                        "idle": not run.invocations and not run.open_requests,
                     },
                 )
             )
@@ -62,7 +64,7 @@ def open_stream(run: Run, opener: Invocation, members: list[Envelope]) -> None:
     """Open a stream within the opener's scope; without members it closes at once and its joins fire empty."""
     scope, recoveries, invocation = opener.scope, opener.recoveries, opener.id
     step = run.definition.steps[opener.step]
-    stream = Stream(run.next_stream, scope, step.feeds, recoveries=dict(recoveries))
+    stream = Stream(run.next_stream, scope, step.feeds, dict(recoveries)).within(run.streams[scope])
     run.next_stream += 1
     run.streams[stream.id] = stream
     run.streams[scope].open += 1
@@ -151,22 +153,19 @@ def settle(run: Run) -> None:
 
 def complete(run: Run, event: Envelope) -> None:
     """The first stop event wins; what still runs is cancelled."""
-    _end(run)
-    run.status = "completed"
+    _end(run, "completed")
     run.commands.append(CompleteRun(event))
 
 
 def fail(run: Run, command: FailRun) -> None:
     """End the run in failure."""
-    _end(run)
-    run.status = "failed"
+    _end(run, "failed")
     run.commands.append(command)
 
 
 def cancel(run: Run, reason: str) -> None:
     """End the run as cancelled."""
-    _end(run)
-    run.status = "cancelled"
+    _end(run, "cancelled")
     run.commands.append(CancelRun(reason))
 
 
@@ -177,19 +176,30 @@ def step_failed(run: Run, invocation: Invocation, failure: Failure) -> None:
     used = 0 if handler is None else invocation.recoveries.get(handler.name, 0)
     if handler is None or used >= handler.max_recoveries:
         message = f"step {invocation.step!r} failed: {failure.type}: {failure.message}"
+        if handler is not None:
+            message += f" (its error handler {handler.name!r} has used its max_recoveries of {handler.max_recoveries})"
         fail(run, FailRun("step", message, failure, invocation.step, source))
         return
     data = {
         "step_name": invocation.step,
-        "input_event": invocation.event.to_json() if invocation.event else None,
-        "exception": {"type": failure.type, "message": failure.message, "traceback": failure.traceback},
+        "input_event": _input(run, invocation).to_json(),
+        "exception": {"type": failure.type, "message": failure.message},
         "attempts": failure.attempts,
         "elapsed_seconds": failure.elapsed,
         "failed_at": timestamp(run.now),
+        "traceback": failure.traceback,
     }
     recoveries = {**invocation.recoveries, handler.name: used + 1}
     spawn(run, handler.name, invocation.scope, recoveries, event=Envelope("StepFailedEvent", data))
     release(run, invocation.scope)
+
+
+def _input(run: Run, invocation: Invocation) -> Envelope:
+    """What an invocation was given, as one event; a batch as one of a type that no flow declares."""
+    if invocation.event is not None:
+        return invocation.event
+    members = " | ".join(run.definition.steps[invocation.step].accepts)
+    return Envelope(f"list[{members}]", {"events": [event.to_json() for event in invocation.batch or ()]})
 
 
 def _handler(run: Run, step: str) -> StepDefinition | None:
@@ -205,30 +215,31 @@ def _handler(run: Run, step: str) -> StepDefinition | None:
 
 
 def _collect(run: Run, step: StepDefinition, event: Envelope, scope: int, recoveries: Recoveries) -> None:
-    """Keep a member for its join, in the nearest stream that feeds it; the run's own scope takes any."""
-    stream = run.streams[scope]
-    while stream.parent is not None and step.name not in stream.feeds:
-        stream = run.streams[stream.parent]
+    """Keep a member for its join, in the nearest stream that feeds it; the run's own scope takes any.
+
+    A stream whose join has taken all it wanted lets further members go; the run's own scope begins the next batch.
+    """
+    stream = run.streams[run.streams[scope].nearest.get(step.name, ROOT)]
     if step.name in stream.fired:
         return
-    members = stream.collect(step.name, event, recoveries)
-    if step.take is not None and len(members) >= step.take:
+    have = stream.collect(step.name, event, recoveries)
+    if step.take is not None and have >= step.take:
         _fire(run, stream, step.name)
 
 
 def _fire(run: Run, stream: Stream, join: str) -> None:
     """Start a join with what it has; it belongs to the scope around the stream."""
-    batch = stream.collected.pop(join, [])
+    batch = stream.take(join)
     if stream.parent is not None:
         stream.fired.append(join)
     scope = ROOT if stream.parent is None else stream.parent
-    spawn(run, join, scope, dict(stream.recoveries), batch=batch)
+    spawn(run, join, scope, batch.recoveries, batch=batch.events)
 
 
-def _end(run: Run) -> None:
+def _end(run: Run, status: Literal["completed", "failed", "cancelled"]) -> None:
     """Stop everything that is still under way."""
+    run.status = status
     running = [invocation.id for invocation in run.invocations.values() if invocation.running]
     run.commands.extend(CancelStep(invocation) for invocation in running)
-    run.invocations.clear()
-    run.timers.clear()
+    run.let_go()
     asking.refuse_pending(run)

@@ -26,6 +26,14 @@ class StepSucceeded:
     invocation: int
     outcome: Outcome
 
+    @classmethod
+    def from_json(cls, now: float, invocation: int, outcome: Any) -> StepSucceeded | StepFailed:
+        """From an outcome's JSON; one that is malformed is a failure of the step, never an error of the run."""
+        try:
+            return cls(now, invocation, Outcome.from_json(outcome))
+        except ValueError as error:
+            return StepFailed(now, invocation, Failure("MalformedOutcome", f"the step's outcome is malformed: {error}"))
+
 
 @dataclass(frozen=True, slots=True)
 class StepFailed:

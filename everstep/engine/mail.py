@@ -5,33 +5,46 @@ Nothing here fails a run because a message is bad: it is refused with the reason
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
+from itertools import islice
+from typing import Any, cast
 
-from everstep.engine.asking import accept, answer_types, close, due_timer, iso, record_refusal, refuse
-from everstep.engine.commands import FailRun, JudgeMessage, ReplyToMessage
+from everstep.engine.asking import accept, close, due_timer, iso, over, record_refusal, refuse, reply
+from everstep.engine.commands import FailRun, JudgeMessage
 from everstep.engine.delivery import deliver, fail, release
 from everstep.engine.inputs import MessageMalformed, MessageReceived, MessagesJudged, Verdict
 from everstep.engine.messages import Envelope
-from everstep.engine.requests import Message, Request
+from everstep.engine.requests import Message, Request, excerpt
 from everstep.engine.run import Run
 from everstep.engine.streams import ROOT
 
 EXPIRED_EVENT = "InputExpiredEvent"
 
+NAMES_SHOWN = 20
+"""How many names a refusal lists: it stays readable, and its cost does not grow with the run."""
+
 
 def receive(run: Run, message: MessageReceived) -> int:
     """Take in a message and have it judged, or refuse it at once; gives its number."""
-    entry = Message(run.next_message, message.data, (), message.request, message.step, message.by, message.key)
+    number = run.next_message
     run.next_message += 1
-    if not run.active:
-        refuse(run, entry, f"the run of {run.definition.name} has ended")
-    elif entry.key is not None and entry.key in run.taken_keys:
-        run.commands.append(ReplyToMessage(entry.id, True, "", run.taken_keys[entry.key] or None))
+    fault = _fault(message)
+    if fault is not None:
+        refuse(run, Message(number, {"message": message.data}, ()), fault)
+        return number
+    entry = Message(number, message.data, (), message.request, message.step, message.by, message.key)
+    if entry.key is not None and entry.key in run.taken_keys:
+        entry.request = run.taken_keys[entry.key] or None
+        reply(run, entry, True)
+    elif not run.active:
+        refuse(run, entry, over(run))
+    elif entry.key is not None and entry.key in run.judging_keys:
+        run.messages[run.judging_keys[entry.key]].again.append(number)
     elif _is_answer(run, message):
         _receive_answer(run, entry, message.type)
     else:
         _receive_event(run, entry, message.type)
-    return entry.id
+    return number
 
 
 def malformed(run: Run, message: MessageMalformed) -> None:
@@ -43,8 +56,10 @@ def judged(run: Run, verdicts: MessagesJudged) -> None:
     """Carry out verdicts, in order."""
     for verdict in verdicts.verdicts:
         message = run.messages.pop(verdict.message, None)
-        if message is None or not run.active:
+        if message is None:
             continue
+        if message.key is not None:
+            del run.judging_keys[message.key]
         if message.request is not None:
             _answer(run, message, run.requests[message.request], verdict)
         elif verdict.event is None:
@@ -73,11 +88,23 @@ def judge_again(run: Run) -> None:
         run.commands.append(JudgeMessage(message.id, message.types, message.data))
 
 
+def _fault(message: MessageReceived) -> str | None:
+    """What is wrong with the form of a message; it comes from outside, whatever its annotations say."""
+    data: Any = message.data
+    if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in cast("Mapping[Any, Any]", data)):
+        return f"the data of a message must be a JSON object; got {excerpt(data)!r}"
+    texts: dict[str, Any] = {name: getattr(message, name) for name in ("type", "request", "step", "by", "key")}
+    for name, text in texts.items():
+        if text is not None and not isinstance(text, str):
+            return f"the {name} of a message must be a string; got {excerpt(text)!r}"
+    return None
+
+
 def _is_answer(run: Run, message: MessageReceived) -> bool:
     """Answers sent as plain events are answers too, wherever the flow asks by requests."""
     if message.answer:
         return True
-    if message.type is None or message.step is not None or not run.asks_people:
+    if message.type is None or message.step is not None or not (run.asks_people or run.requests):
         return False
     return run.router.is_a(Envelope(message.type, {}), "HumanResponseEvent")
 
@@ -85,6 +112,8 @@ def _is_answer(run: Run, message: MessageReceived) -> bool:
 def _judge(run: Run, entry: Message, types: tuple[str, ...]) -> None:
     entry.types = types
     run.messages[entry.id] = entry
+    if entry.key is not None:
+        run.judging_keys[entry.key] = entry.id
     run.commands.append(JudgeMessage(entry.id, types, entry.data))
 
 
@@ -99,6 +128,9 @@ def _receive_event(run: Run, entry: Message, type_name: str | None) -> None:
 
 def _receive_answer(run: Run, entry: Message, type_name: str | None) -> None:
     if entry.request is None:
+        named = entry.data.get("request_id")
+        entry.request = named if isinstance(named, str) and named else None
+    if entry.request is None:
         if len(run.open_requests) != 1:
             refuse(run, entry, _which(run))
             return
@@ -107,13 +139,20 @@ def _receive_answer(run: Run, entry: Message, type_name: str | None) -> None:
     if request is None:
         unknown, entry.request = entry.request, None
         refuse(run, entry, f"there is no request {unknown!r}; open are: {_names(run.open_requests)}")
-    elif request.status != "open":
+    elif request.status != "open" or request.overdue:
         refuse(run, entry, _closed(request))
+    elif type_name is not None and not _answers(run, type_name, request):
+        refuse(run, entry, f"{type_name} does not answer request {request.id}; it takes {_names(request.answers)}")
     elif not request.answers and type_name is None:
         refuse(run, entry, f"the flow {run.definition.name} takes no HumanResponseEvent; no answer fits")
     else:
         request.judging += 1
         _judge(run, entry, (type_name,) if type_name is not None else request.answers)
+
+
+def _answers(run: Run, type_name: str, request: Request) -> bool:
+    event = Envelope(type_name, {})
+    return any(run.router.is_a(event, name) for name in request.answers or ("HumanResponseEvent",))
 
 
 def _answer(run: Run, message: Message, request: Request, verdict: Verdict) -> None:
@@ -157,14 +196,20 @@ def _expire(run: Run, request: Request) -> None:
         if run.active:
             release(run, request.scope)
         return
-    entry = Message(run.next_message, {"expired": True}, (), request.id, expiry=True)
+    if not request.answers:
+        _expired_answer(run, request, Verdict(0, None, "the flow takes no HumanResponseEvent"))
+        return
+    entry = Message(run.next_message, {"request_id": request.id, "expired": True}, (), request.id, expiry=True)
     run.next_message += 1
     request.judging += 1
-    _judge(run, entry, answer_types(run, request.question))
+    _judge(run, entry, request.answers)
 
 
 def _expired_answer(run: Run, request: Request, verdict: Verdict) -> None:
-    if verdict.event is not None:
+    reason = verdict.reason
+    if verdict.event is not None and not _deliverable(run, verdict.event, None):
+        reason = _no_taker(run, verdict.event.type, None)
+    elif verdict.event is not None:
         deliver(run, verdict.event, request.scope, request.recoveries)
         if run.active:
             release(run, request.scope)
@@ -176,7 +221,7 @@ def _expired_answer(run: Run, request: Request, verdict: Verdict) -> None:
             f"request {request.id} of step {request.step!r} expired at {iso(request.due_at or run.now)} unanswered, "
             f"and no step takes {EXPIRED_EVENT}. Add a step that does, or give "
             f"{' / '.join(request.answers) or 'the answer'} defaults so that an answer with expired=True can be built "
-            f"({verdict.reason}).",
+            f"({reason}).",
             step=request.step,
         ),
     )
@@ -201,11 +246,12 @@ def _which(run: Run) -> str:
 
 
 def _closed(request: Request) -> str:
-    if request.status == "expired":
-        return f"request {request.id} expired at {iso(request.due_at or request.asked_at)}"
+    if request.status == "expired" or request.overdue:
+        return f"request {request.id} was due at {iso(request.due_at or request.asked_at)}; this answer came too late"
     who = f" by {request.answered_by}" if request.answered_by else ""
     return f"request {request.id} was already answered at {iso(request.answered_at or request.asked_at)}{who}"
 
 
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(names) or "none"
+def _names(names: Collection[str]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(islice(names, NAMES_SHOWN)) + more if names else "none"

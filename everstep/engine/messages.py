@@ -9,6 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from everstep.engine import paths
+
+_LONGEST = 1e12  # seconds, more than 30,000 years: what is beyond is a slip, and no calendar could show it
+
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
@@ -37,13 +41,19 @@ class Envelope:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Envelope:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`; ValueError says what is wrong with data that is no event."""
+        fields = _object(data, "an event")
+        type_name, ancestors = fields.get("type"), fields.get("ancestors") or ()
+        if not isinstance(type_name, str):
+            raise ValueError(f"an event needs a type, the name of its class; got {type_name!r}")
+        if not isinstance(ancestors, list | tuple):
+            raise ValueError(f"the ancestors of {type_name} must be a list of names; got {ancestors!r}")
         return cls(
-            data["type"],
-            data.get("data") or {},
-            tuple(data.get("ancestors", ())),
-            data.get("due_in"),
-            data.get("due_at"),
+            type_name,
+            _object(fields.get("data") or {}, f"the data of {type_name}"),
+            tuple(str(name) for name in cast("Sequence[Any]", ancestors)),
+            _seconds(fields.get("due_in")),
+            _seconds(fields.get("due_at")),
         )
 
 
@@ -94,13 +104,21 @@ class Outcome:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Outcome:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`; ValueError says what is wrong with data that is no outcome."""
+        fields = _object(data, "an outcome")
+        changes = _list(fields.get("state"), "state")
+        for operation in changes:
+            if fault := paths.problem(operation):
+                raise ValueError(fault)
+        attempts = fields.get("attempts", 1)
+        if not isinstance(attempts, int):
+            raise ValueError(f"the attempts of an outcome are a whole number; got {attempts!r}")
         return cls(
-            _returned(data.get("returned")),
-            [Sent(Envelope.from_json(item["event"]), item.get("step")) for item in data.get("sent", ())],
-            data.get("state", ()),
-            [Envelope.from_json(event) for event in data.get("published", ())],
-            data.get("attempts", 1),
+            _returned(fields.get("returned")),
+            [_sent(item) for item in _list(fields.get("sent"), "sent")],
+            changes,
+            [Envelope.from_json(event) for event in _list(fields.get("published"), "published")],
+            attempts,
         )
 
 
@@ -110,6 +128,34 @@ def _returned(data: Any) -> Envelope | list[Envelope] | None:
     if isinstance(data, list):
         return [Envelope.from_json(event) for event in cast("list[Any]", data)]
     return Envelope.from_json(data)
+
+
+def _sent(data: Any) -> Sent:
+    item = _object(data, "a sent event")
+    step = item.get("step")
+    if step is not None and not isinstance(step, str):
+        raise ValueError(f"the step that a sent event is for is named by a string; got {step!r}")
+    return Sent(Envelope.from_json(item.get("event") or {}), step)
+
+
+def _object(data: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{what} must be a JSON object; got {data!r}")
+    return cast("Mapping[str, Any]", data)
+
+
+def _list(data: Any, what: str) -> Sequence[Any]:
+    if data is None:
+        return ()
+    if not isinstance(data, list | tuple):
+        raise ValueError(f"{what!r} of an outcome must be a list; got {data!r}")
+    return cast("Sequence[Any]", data)
+
+
+def _seconds(value: Any) -> float | None:
+    if value is None or (isinstance(value, int | float) and abs(value) < _LONGEST):
+        return value
+    raise ValueError(f"when a request is due is a number of seconds below {_LONGEST:g}; got {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +182,8 @@ class Failure:
     def from_json(cls, data: Mapping[str, Any]) -> Failure:
         """The inverse of `to_json`."""
         return cls(
-            data["type"],
-            data["message"],
+            str(data.get("type", "Exception")),
+            str(data.get("message", "")),
             data.get("attempts", 1),
             data.get("elapsed", 0.0),
             data.get("traceback", ""),

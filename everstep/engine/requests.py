@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,15 +11,27 @@ from typing import Any, Literal
 from everstep.engine.messages import Envelope
 from everstep.engine.scheduling import Recoveries
 
-Status = Literal["open", "answered", "expired"]
+Status = Literal["open", "answered", "expired", "closed"]
+"""``closed``: the run ended before anybody answered."""
 
 REFUSALS_KEPT = 100
 """How many refused tries a request, or a run, shows; the history has them all."""
 
+REFUSED_SIZE_KEPT = 2000
+"""How many characters of a refused try are kept: a run must not grow by what strangers send to it."""
+
+_FIRST_MOMENT, _LAST_MOMENT = -62135596800.0, 253402300799.0  # the years 1 and 9999
+
 
 def timestamp(seconds: float) -> str:
-    """Epoch seconds as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat()
+    """Epoch seconds as ISO 8601 in UTC; times that a calendar cannot tell become its first or last."""
+    return datetime.fromtimestamp(min(max(seconds, _FIRST_MOMENT), _LAST_MOMENT), UTC).isoformat()
+
+
+def excerpt(data: Any) -> Any:
+    """A copy of something refused, or the beginning of its JSON when it is long."""
+    text = json.dumps(data, ensure_ascii=False, default=str)
+    return json.loads(text) if len(text) <= REFUSED_SIZE_KEPT else text[:REFUSED_SIZE_KEPT] + "…"
 
 
 @dataclass(slots=True)
@@ -45,7 +58,9 @@ class Request:
     def refuse(self, now: float, data: Any, by: str | None, reason: str) -> None:
         """Record a refused try."""
         if len(self.refused) < REFUSALS_KEPT:
-            self.refused.append({"at": timestamp(now), "by": by, "answer": data, "reason": reason})
+            self.refused.append(
+                {"at": timestamp(now), "by": by, "answer": excerpt(data), "reason": reason[:REFUSED_SIZE_KEPT]}
+            )
 
     def view(self) -> dict[str, Any]:
         """What people see: readable JSON, times in ISO 8601."""
@@ -62,7 +77,7 @@ class Request:
             "answer": None if self.answer is None else dict(self.answer.data),
             "answered_by": self.answered_by,
             "answered_at": None if self.answered_at is None else timestamp(self.answered_at),
-            "refused": self.refused,
+            "refused": list(self.refused),
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -71,6 +86,8 @@ class Request:
         out["question"] = self.question.to_json()
         out["answers"] = list(self.answers)
         out["answer"] = self.answer.to_json() if self.answer else None
+        out["recoveries"] = dict(self.recoveries)
+        out["refused"] = list(self.refused)
         return out
 
     @classmethod
@@ -98,7 +115,7 @@ class Request:
 
 @dataclass(slots=True)
 class Message:
-    """Something from outside that is being judged."""
+    """Something from outside that is being judged. `again` are later messages of the same key, which share its fate."""
 
     id: int
     data: Mapping[str, Any]
@@ -108,10 +125,12 @@ class Message:
     by: str | None = None
     key: str | None = None
     expiry: bool = False
+    again: list[int] = field(default_factory=list[int])
 
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form."""
-        return {name: getattr(self, name) for name in self.__slots__} | {"types": list(self.types)}
+        copies = {"types": list(self.types), "again": list(self.again)}
+        return {name: getattr(self, name) for name in self.__slots__} | copies
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Message:
@@ -125,4 +144,5 @@ class Message:
             data["by"],
             data["key"],
             data["expiry"],
+            list(data["again"]),
         )

@@ -5,6 +5,7 @@ Everything is plain data. `now` and `commands` belong to the input being applied
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -41,6 +42,7 @@ class Run:
         self.open_requests: dict[str, None] = {}
         self.request_counts: dict[str, int] = {}
         self.messages: dict[int, Message] = {}
+        self.judging_keys: dict[str, int] = {}
         self.taken_keys: dict[str, str] = {}
         self.refused: list[dict[str, Any]] = []
         self.timers: dict[str, float] = {}
@@ -49,10 +51,10 @@ class Run:
         self.idle = False
         accepted = [name for step in definition.steps.values() if step.role == "step" for name in step.accepts]
         self.asks_people = any(self._is_a(name, "InputRequiredEvent") for name in definition.produced())
-        # Whether something from outside can move an idle run on.
-        self.awaits_outside = bool(definition.external()) or any(
-            self._is_a(name, "HumanResponseEvent") for name in accepted
-        )
+        # Whether something from outside can move an idle run on: an answer cannot, in a flow that asks by requests.
+        self.awaits_outside = any(
+            not (self.asks_people and self._is_a(name, "HumanResponseEvent")) for name in definition.external()
+        ) or (not self.asks_people and any(self._is_a(name, "HumanResponseEvent") for name in accepted))
 
     def _is_a(self, name: str, base: str) -> bool:
         known = self.definition.events.get(name)
@@ -64,27 +66,38 @@ class Run:
         return self.status == "running"
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Replace the run's state as a whole."""
-        self.state = dict(state)
-        self.state_size = paths.size(self.state)
+        """Replace the run's state as a whole, by a copy."""
+        text = paths.dumps(dict(state))
+        self.state = json.loads(text)
+        self.state_size = len(text)
+
+    def let_go(self) -> None:
+        """Forget all that was under way: the run has ended."""
+        self.invocations.clear()
+        self.scheduler.clear()
+        self.streams = {ROOT: Stream(ROOT, None, ())}
+        self.timers.clear()
+        self.idle = False
 
     def snapshot(self) -> dict[str, Any]:
-        """All of it as plain JSON; where order matters it stands in lists, because JSON writers may sort keys."""
+        """All of it as plain JSON; where order matters it stands in lists, because JSON writers may sort keys.
+
+        What the run goes on changing is copied, so that a snapshot stays what it was.
+        """
         return {
             "status": self.status,
             "now": self.now,
             "started_at": self.started_at,
-            "state": self.state,
-            "state_size": self.state_size,
+            "state": json.loads(paths.dumps(self.state)),
             "next": [self.next_invocation, self.next_stream, self.next_message],
             "invocations": [invocation.to_json() for invocation in self.invocations.values()],
             "streams": [stream.to_json() for stream in self.streams.values()],
             "requests": [request.to_json() for request in self.requests.values()],
             "open_requests": list(self.open_requests),
-            "request_counts": self.request_counts,
+            "request_counts": dict(self.request_counts),
             "messages": [message.to_json() for message in self.messages.values()],
             "taken_keys": list(self.taken_keys.items()),
-            "refused": self.refused,
+            "refused": list(self.refused),
             "timers": list(self.timers.items()),
             "unhandled": self.unhandled,
             "last_step": self.last_step,
@@ -97,15 +110,18 @@ class Run:
         self.status = data["status"]
         self.now = data["now"]
         self.started_at = data["started_at"]
-        self.state = data["state"]
-        self.state_size = data["state_size"]
+        self.set_state(data["state"])
         self.next_invocation, self.next_stream, self.next_message = data["next"]
         self.invocations = {item["id"]: Invocation.from_json(item) for item in data["invocations"]}
         self.streams = {item["id"]: Stream.from_json(item) for item in data["streams"]}
+        for stream in self.streams.values():  # what is nested comes after what it is nested in
+            if stream.parent is not None:
+                stream.within(self.streams[stream.parent])
         self.requests = {item["id"]: Request.from_json(item) for item in data["requests"]}
         self.open_requests = dict.fromkeys(data["open_requests"])
         self.request_counts = dict(data["request_counts"])
         self.messages = {item["id"]: Message.from_json(item) for item in data["messages"]}
+        self.judging_keys = {item.key: item.id for item in self.messages.values() if item.key is not None}
         self.taken_keys = dict(data["taken_keys"])
         self.refused = list(data["refused"])
         self.timers = dict(data["timers"])

@@ -111,13 +111,13 @@ class Scheduler:
         if queue.waiting:
             self._turns.setdefault(step)
 
-    def requeue(self, step: str, invocation: int) -> None:
-        """Put a running invocation back to the front of its queue, uncounted."""
-        queue = self.queues[step]
-        queue.running -= 1
-        self.in_flight -= 1
-        queue.waiting.appendleft(invocation)
-        self._turns.setdefault(step)
+    def clear(self) -> None:
+        """Drop all that waits or runs; what was done stays counted."""
+        for queue in self.queues.values():
+            queue.waiting.clear()
+            queue.running = 0
+        self._turns.clear()
+        self.in_flight = 0
 
     def snapshot(self) -> dict[str, Any]:
         """The plain JSON form; steps in the order of their turns."""

@@ -17,29 +17,47 @@ ROOT = 0
 
 
 @dataclass(slots=True)
+class Batch:
+    """What one join has so far, and the lineage of it all."""
+
+    events: list[Envelope]
+    recoveries: Recoveries
+
+
+@dataclass(slots=True)
 class Stream:
-    """One scope. `feeds` are the joins that its members reach; `open` counts what keeps it alive."""
+    """One scope. `feeds` are the joins that its members reach; `open` counts what keeps it alive.
+
+    `nearest` tells for a join the nearest stream, this one or one around it, that feeds it; it follows from the rest.
+    """
 
     id: int
     parent: int | None
     feeds: tuple[str, ...]
-    open: int = 0
-    collected: dict[str, list[Envelope]] = field(default_factory=dict[str, list[Envelope]])
-    fired: list[str] = field(default_factory=list[str])
     recoveries: Recoveries = field(default_factory=dict[str, int])
+    open: int = 0
+    collected: dict[str, Batch] = field(default_factory=dict[str, Batch])
+    fired: list[str] = field(default_factory=list[str])
+    nearest: Mapping[str, int] = field(default_factory=dict[str, int])
 
-    def collect(self, join: str, event: Envelope, recoveries: Recoveries) -> list[Envelope]:
-        """Keep a member for a join; gives all that it has so far."""
-        members = self.collected.setdefault(join, [])
-        members.append(event)
-        self.merge(recoveries)
-        return members
+    def within(self, parent: Stream) -> Stream:
+        """This stream, told what it is nested in."""
+        self.nearest = {**parent.nearest, **dict.fromkeys(self.feeds, self.id)} if self.feeds else parent.nearest
+        return self
 
-    def merge(self, recoveries: Recoveries) -> None:
-        """Take over the lineage of a member: its join continues the lineage of them all."""
+    def collect(self, join: str, event: Envelope, recoveries: Recoveries) -> int:
+        """Keep a member for a join; gives how many it has."""
+        batch = self.collected.get(join)
+        if batch is None:
+            batch = self.collected[join] = Batch([], dict(self.recoveries))
+        batch.events.append(event)
         for handler, count in recoveries.items():
-            if count > self.recoveries.get(handler, 0):
-                self.recoveries[handler] = count
+            batch.recoveries[handler] = max(count, batch.recoveries.get(handler, 0))
+        return len(batch.events)
+
+    def take(self, join: str) -> Batch:
+        """All that was kept for a join, which may be nothing."""
+        return self.collected.pop(join, None) or Batch([], dict(self.recoveries))
 
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form; joins in the order in which they got their first member."""
@@ -48,9 +66,12 @@ class Stream:
             "parent": self.parent,
             "feeds": list(self.feeds),
             "open": self.open,
-            "collected": [[join, [e.to_json() for e in events]] for join, events in self.collected.items()],
-            "fired": self.fired,
-            "recoveries": self.recoveries,
+            "collected": [
+                [join, [event.to_json() for event in batch.events], dict(batch.recoveries)]
+                for join, batch in self.collected.items()
+            ],
+            "fired": list(self.fired),
+            "recoveries": dict(self.recoveries),
         }
 
     @classmethod
@@ -60,8 +81,11 @@ class Stream:
             data["id"],
             data["parent"],
             tuple(data["feeds"]),
-            data["open"],
-            {join: [Envelope.from_json(e) for e in events] for join, events in data["collected"]},
-            list(data["fired"]),
             dict(data["recoveries"]),
+            data["open"],
+            {
+                join: Batch([Envelope.from_json(event) for event in events], dict(recoveries))
+                for join, events, recoveries in data["collected"]
+            },
+            list(data["fired"]),
         )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from everstep.engine.requests import timestamp
 from everstep.engine.run import Run
+
+REQUESTS_DESCRIBED = 3
+"""How many open requests the one line names."""
 
 
 def progress(run: Run) -> dict[str, Any]:
@@ -27,7 +31,7 @@ def progress(run: Run) -> dict[str, Any]:
         ],
         "open_requests": list(run.open_requests),
         "unhandled_events": run.unhandled,
-        "refused_messages": run.refused,
+        "refused_messages": list(run.refused),
     }
 
 
@@ -65,8 +69,10 @@ def describe(run: Run) -> str:
     if queued:
         parts.append(f"{queued} queued")
     parts.append(f"{done} done")
-    for request_id in run.open_requests:
+    for request_id in islice(run.open_requests, REQUESTS_DESCRIBED):
         request = run.requests[request_id]
         until = f" until {timestamp(request.due_at)}" if request.due_at is not None else ""
         parts.append(f"waits for {request.question.data.get('assignee') or 'a person'}: {request_id}{until}")
+    if len(run.open_requests) > REQUESTS_DESCRIBED:
+        parts.append(f"and {len(run.open_requests) - REQUESTS_DESCRIBED} more requests")
     return "; ".join(parts)

@@ -15,6 +15,8 @@ PROTOCOL = 1
 
 Role = Literal["step", "catch_error"]
 
+_MADE_BY_ENGINE = frozenset(("InputExpiredEvent", "StepFailedEvent"))
+
 
 @dataclass(frozen=True, slots=True)
 class EventDefinition:
@@ -170,7 +172,7 @@ class FlowDefinition:
         return frozenset(n for step in self.steps.values() for n in (*step.returns, *step.returns_list))
 
     def external(self) -> tuple[str, ...]:
-        """The event types that steps accept and none produces, but for the start event: they come from outside."""
-        produced = self.produced()
+        """The event types that steps accept and neither a step nor the engine produces: they come from outside."""
+        made = self.produced() | _MADE_BY_ENGINE | {self.start}
         accepted = dict.fromkeys(n for s in self.steps.values() if s.role == "step" for n in s.accepts)
-        return tuple(n for n in accepted if n != self.start and n not in produced)
+        return tuple(n for n in accepted if n not in made)

@@ -1,0 +1,60 @@
+"""What holds of an engine after every input, whatever happened."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from everstep.engine import paths
+from everstep.engine.asking import due_timer
+from everstep.engine.core import RUN_TIMEOUT, Engine
+from everstep.engine.run import Run
+from everstep.engine.streams import ROOT
+
+
+def check(engine: Engine) -> None:
+    """Assert every invariant."""
+    run = engine.run
+    _slots(run)
+    _streams(run)
+    _people(run)
+    assert run.state_size == paths.size(run.state)
+    if run.status not in ("new", "running"):
+        assert not (run.invocations or run.messages or run.timers or run.open_requests or run.judging_keys)
+        assert run.scheduler.in_flight == 0
+
+
+def _slots(run: Run) -> None:
+    scheduler = run.scheduler
+    running = Counter(one.step for one in run.invocations.values() if one.running)
+    waiting = [one.id for one in run.invocations.values() if not one.running]
+    assert scheduler.in_flight == sum(running.values()) <= scheduler.cap
+    assert sorted(number for queue in scheduler.queues.values() for number in queue.waiting) == waiting
+    for name, queue in scheduler.queues.items():
+        assert queue.running == running[name] <= queue.num_workers
+        assert list(queue.waiting) == sorted(queue.waiting), "first in, first out"
+        could_start = queue.waiting and queue.running < queue.num_workers and scheduler.in_flight < scheduler.cap
+        assert scheduler.paused or not run.active or not could_start, f"a slot of {name} is left empty"
+
+
+def _streams(run: Run) -> None:
+    open_now = Counter(one.scope for one in run.invocations.values())
+    open_now.update(stream.parent for stream in run.streams.values() if stream.parent is not None)
+    expiring = {message.request for message in run.messages.values() if message.expiry}
+    open_now.update(run.requests[name].scope for name in (*run.open_requests, *expiring) if name is not None)
+    for number, stream in run.streams.items():
+        assert stream.open == open_now[number], f"stream {number} counts {stream.open}, has {open_now[number]}"
+        assert number == ROOT or stream.open > 0
+        assert stream.parent is None or stream.parent in run.streams
+        assert all(near in run.streams for near in stream.nearest.values())
+
+
+def _people(run: Run) -> None:
+    open_requests = [one.id for one in run.requests.values() if one.status == "open"]
+    assert list(run.open_requests) == open_requests
+    judging = Counter(message.request for message in run.messages.values())
+    if run.active:
+        assert all(one.judging == judging[one.id] for one in run.requests.values())
+        due = {due_timer(one) for one in run.requests.values() if one.status == "open" and one.due_at is not None}
+        overdue = {due_timer(one) for one in run.requests.values() if one.overdue}
+        assert run.timers.keys() - {RUN_TIMEOUT} == due - overdue
+    assert run.judging_keys == {one.key: one.id for one in run.messages.values() if one.key is not None}
