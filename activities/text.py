@@ -20,11 +20,11 @@ _FENCE = re.compile(r"\s*(```|~~~)")
 STOP_WORDS = frozenset(
     """a about above after again all also am an and any are as at be because been before being below
     between both but by can could did do does doing done down during each few for from further get
-    gets got had has have having he her here hers him his how i if in into is it its just let make
-    me more most much must my no nor not of off on once only or other our out over own please same
-    shall she should so some such tell than that the their them then there these they this those
-    through to too under until up us very was we were what when where which while who whom whose why
-    will with would you your""".split()  # noqa: SIM905 - a list of words reads better
+    gets got had has have having happen happened happens he her here hers him his how i if in into
+    is it its just let make may me might more most much must my no nor not of off on once only or
+    other our out over own please same shall she should so some such tell than that the their them
+    then there these they this those through to too under until up us very was we were what when
+    where which while who whom whose why will with would you your""".split()  # noqa: SIM905 - a list of words reads better
 )
 
 
@@ -86,7 +86,7 @@ def sentences(text: str) -> list[str]:
     """The sentences of a Markdown passage, without markup of headings, lists and quotes.
 
     A short code block stays with the sentence before it when that ends with a colon; other code is left out,
-    as it says little on its own. Table rows are sentences.
+    as it says little on its own. A table's rows are sentences, its cells set apart by dashes.
     """
     found: list[str] = []
     for block in _blocks(text.splitlines()):
@@ -94,6 +94,9 @@ def sentences(text: str) -> list[str]:
             code = [line.strip() for line in block[1:] if not _FENCE.match(line)]
             if found and found[-1].endswith(":") and 0 < len(code) <= 6:
                 found[-1] += " `" + "; ".join(code) + "`"
+        elif block[0].lstrip().startswith("|"):
+            cells = [cell.strip() for cell in block[0].strip().strip("|").split("|")]
+            found += [" – ".join(cells)] if any(terms(cell) for cell in cells) else []
         elif not block[0].lstrip().startswith("#") and not _is_indented_code(block):
             joined = _LIST_ITEM.sub("", " ".join(line.strip().lstrip("> ") for line in block), count=1)
             found += [part.strip() for part in _SENTENCE_END.split(joined) if part.strip()]

@@ -55,7 +55,8 @@ x = 1
 
     indented code
 
-| a | b |
+| name | meaning |
+|---|---|
 > quoted words
 """
     assert sentences(text) == [
@@ -66,6 +67,6 @@ x = 1
         "first item",
         "second item continued",
         "Run this: `make demo`",
-        "| a | b |",
+        "name – meaning",
         "quoted words",
     ]

@@ -254,6 +254,7 @@ def done(indexer: subprocess.Popen[str], count: int) -> int:
     return [int(indexer.stdout.readline()) for _ in range(count)][-1]
 
 
+@pytest.mark.slow
 async def test_kill_9_in_the_middle_of_indexing(tmp_path: Path) -> None:
     """The store opens again, at once; every source that was done is whole, and work goes on."""
     folder = tmp_path / "vectors"

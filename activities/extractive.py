@@ -1,0 +1,134 @@
+"""Choosing sentences that answer a question, and measuring answers, by embeddings and shared words alone."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from activities.embeddings import Embedder
+from activities.text import sentences, terms
+from activities.vectors import Passage
+
+_CANDIDATES = 60
+_CHOSEN = 4
+_LONGEST_WORDS = 80
+_NEAR = 0.3
+"""Cosine from which a sentence counts as being on the question's matter."""
+
+_OPENING = re.compile(
+    r"^(?:(?:please|can|could|would) (?:you )?(?:tell|explain|show|describe)(?: me| to me)?|tell me|explain|"
+    r"how (?:do|can|could|should|does|is|are) (?:i|you|we|one|it|a|an|the)?|what (?:is|are|does|do|happens)|"
+    r"why (?:is|are|does|do)|where (?:is|are|do|does|can)|when (?:is|are|do|does)|which|who|is there|are there)\s+",
+    re.IGNORECASE,
+)
+_PARTS = re.compile(r"\?\s+|;\s+|,?\s+and (?=how|what|why|where|when|which|who)|,\s+(?=how|what|why|where|when)")
+
+
+class Sentence(NamedTuple):
+    """A candidate: its text, its passage's number from 1, and its place in the reading order."""
+
+    text: str
+    passage: int
+    order: int
+    heading: str
+
+
+def rewritten(question: str, limit: int) -> list[str]:
+    """The question, the questions it is made of, its matter without the question words, and its keywords."""
+    whole = " ".join(question.split())
+    parts = [part.strip(" ?") for part in _PARTS.split(whole)]
+    parts = [part for part in parts if len(terms(part)) >= 2] if len(parts) > 1 else []
+    matter = _OPENING.sub("", whole.rstrip(" ?")).strip()
+    keywords = " ".join(dict.fromkeys(word for word in re.findall(r"[\w.\-/]+", whole) if terms(word)))
+    found: dict[str, str] = {}
+    for query in [whole, *parts, keywords, matter]:
+        found.setdefault(query.lower().rstrip("?"), query)
+    return [query for query in found.values() if query][:limit]
+
+
+async def best_sentences(
+    embedder: Embedder, question: str, passages: Sequence[Passage], *, limit: int = _CHOSEN
+) -> list[Sentence]:
+    """The sentences that answer best, in reading order; none when nothing in the passages is on the matter."""
+    candidates = _candidates(passages)
+    rarity = _rarity([sentence.text for sentence in candidates])
+    asked = set(terms(question))
+    shared = {s: _share(asked, s.heading + " " + s.text, rarity) for s in candidates}
+    # Embedding is what costs: sentences without a shared word, far down, are left out of it.
+    candidates = sorted(candidates, key=lambda s: (-shared[s], s.passage, s.order))[:_CANDIDATES]
+    if not candidates:
+        return []
+    texts = [f"{s.heading}: {s.text}" if s.heading else s.text for s in candidates]
+    asked_vector, *vectors = await embedder.embed([question, *texts])
+    vector_of = dict(zip(candidates, vectors, strict=True))
+    near = {s: _cosine(asked_vector, vector_of[s]) for s in candidates}
+    score = {s: 0.6 * near[s] + 0.35 * shared[s] + 0.05 / s.passage for s in candidates}
+    best = max(candidates, key=lambda s: score[s])
+    if near[best] < _NEAR and shared[best] < 0.5:
+        return []
+    worth = [s for s in candidates if score[s] >= 0.6 * score[best] and near[s] >= 0.6 * _NEAR]
+    chosen: list[Sentence] = []
+    while worth and len(chosen) < limit:
+        # What says again what was chosen already is worth less.
+        pick = max(
+            worth,
+            key=lambda s: score[s] - 0.4 * max((_cosine(vector_of[s], vector_of[c]) for c in chosen), default=0),
+        )
+        worth.remove(pick)
+        chosen.append(pick)
+    return sorted(chosen, key=lambda s: s.order)
+
+
+def support(answer: str, passages: Sequence[Passage]) -> float:
+    """The share of the answer's terms that the passages hold, 0 to 1."""
+    said = set(terms(re.sub(r"\[\d+\]", "", answer)))
+    held = {term for passage in passages for term in terms(" ".join(passage.heading) + " " + passage.text)}
+    return len(said & held) / len(said) if said else 0.0
+
+
+async def coverage(embedder: Embedder, question: str, answer: str) -> tuple[float, list[str]]:
+    """How much of a question an answer covers, 0 to 1, and the question's terms it does not mention."""
+    said = set(terms(answer))
+    asked = list(dict.fromkeys(terms(question)))
+    missing = [term for term in asked if term not in said]
+    words = 1 - len(missing) / len(asked) if asked else 1.0
+    asked_vector, *vectors = await embedder.embed([question, *answer.splitlines()])
+    nearness = max((_cosine(asked_vector, vector) for vector in vectors), default=0.0)
+    # A sentence that answers is seldom nearer than 0.8, as it says more than the question does.
+    return 0.5 * words + 0.5 * min(max(nearness, 0.0) / 0.8, 1.0), missing
+
+
+def _candidates(passages: Sequence[Passage]) -> list[Sentence]:
+    """The passages' sentences, each once, without scraps and with over-long ones cut."""
+    found: dict[str, Sentence] = {}
+    for number, passage in enumerate(passages, 1):
+        heading = passage.heading[-1] if passage.heading else ""
+        for text in sentences(passage.text):
+            words = text.split()
+            if len(words) > _LONGEST_WORDS:
+                text = " ".join(words[:_LONGEST_WORDS]) + " …"
+            if len(set(terms(text))) >= 2 and text not in found:
+                found[text] = Sentence(text, number, len(found), heading)
+    return list(found.values())
+
+
+def _rarity(texts: Sequence[str]) -> dict[str, float]:
+    """How much each term tells, by the number of texts that hold it."""
+    counts: dict[str, int] = {}
+    for text in texts:
+        for term in set(terms(text)):
+            counts[term] = counts.get(term, 0) + 1
+    return {term: math.log(1 + len(texts) / count) for term, count in counts.items()}
+
+
+def _share(asked: set[str], text: str, rarity: dict[str, float]) -> float:
+    """The share of the question's terms that a text holds, weighted by what they tell; 0 to 1."""
+    weight = {term: rarity.get(term, 1.0) for term in asked}
+    held = sum(weight[term] for term in asked & set(terms(text)))
+    return held / sum(weight.values()) if weight else 0.0
+
+
+def _cosine(a: Sequence[float], b: Sequence[float]) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))
