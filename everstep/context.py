@@ -9,10 +9,10 @@ from typing import Any, Generic
 
 from typing_extensions import TypeVar
 
-from everstep.decorators import ContextMarker
 from everstep.engine.messages import Envelope, Sent
 from everstep.errors import ContextStateError, WorkflowRuntimeError
 from everstep.events import Event
+from everstep.injected import InjectedContext
 from everstep.retry_policy import RetryInfo
 from everstep.state_store import StateSource, StateStore
 
@@ -34,7 +34,7 @@ class StepScope:
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
-class Context(ContextMarker, Generic[StateT]):
+class Context(InjectedContext, Generic[StateT]):
     """A step's door to its run. Declare a parameter of this type and the step is given one.
 
     Example:

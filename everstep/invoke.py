@@ -1,7 +1,6 @@
 """Run one step once: the only place where user code runs, shared by both drivers.
 
-In goes a `StepCall`, out comes an `Outcome`, or the step's own exception. An event that the present class rejects raises
-EventDecodeError or UnknownEventError before any user code has run.
+In goes a `StepCall`, out comes an `Outcome`, or the step's own exception.
 """
 
 from __future__ import annotations
@@ -15,17 +14,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from everstep.context import Context, StepScope
-from everstep.decorators import StepSpec
 from everstep.engine.messages import Envelope, Outcome
-from everstep.errors import StepTimeoutError, UnknownEventError, WorkflowRuntimeError
+from everstep.errors import EventDecodeError, StepTimeoutError, UnknownEventError, WorkflowRuntimeError
 from everstep.events import Event, InputRequiredEvent, event_ancestors, event_from_data, event_name, event_to_data
-from everstep.flow.compile import FlowTypes
+from everstep.flow.compile import FlowTypes, flow_types, step_specs
 from everstep.retry_policy import RetryInfo
 from everstep.state_store import StateSource
+from everstep.step_spec import StepSpec
 from everstep.wire import StepCall
 from everstep.workflow import Workflow
 
 FIRST_TRY = RetryInfo(retry_number=0, elapsed_seconds=0.0, last_exception=None, last_failed_at=None)
+
+
+class EventRejectedError(WorkflowRuntimeError):
+    """The present class of an event rejects what an earlier version of the flow wrote; no user code has run."""
 
 
 class Invoker:
@@ -38,8 +41,8 @@ class Invoker:
 
     def __init__(self, flow: Workflow, executor: Executor) -> None:
         self.flow = flow
-        self.types: FlowTypes = flow.types
-        self.specs: Mapping[str, StepSpec] = flow.specs
+        self.types: FlowTypes = flow_types(type(flow))
+        self.specs: Mapping[str, StepSpec] = step_specs(type(flow))
         self._steps = frozenset(self.specs)
         self._executor = executor
 
@@ -52,7 +55,7 @@ class Invoker:
         """
         cls = self.types.resolve(envelope.type)
         if cls is None:
-            raise UnknownEventError(envelope.type, self.flow.workflow_name, list(self.types.names()))
+            raise UnknownEventError(envelope.type, self.flow.workflow_name, self.types.names())
         return event_from_data(cls, envelope.data)
 
     def encode(self, event: Event) -> Envelope:
@@ -64,7 +67,7 @@ class Invoker:
         if not isinstance(event, Event):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise WorkflowRuntimeError(f"{type(event).__name__} is no Event; give an instance of an Event class")
         name = event_name(type(event))
-        ancestors = () if self.types.declares(name) else event_ancestors(type(event))
+        ancestors = () if name in self.types.declared else event_ancestors(type(event))
         if isinstance(event, InputRequiredEvent) and event.due is not None:
             due_in, due_at = _due(event.due)
             return Envelope(name, event_to_data(event), ancestors, due_in, due_at)
@@ -93,7 +96,10 @@ class Invoker:
         spec = self.specs[step]
         scope = StepScope(call.run_id, step, call.invocation, retry_info, state, self.encode, publish, self._steps)
         context: Context[Any] = Context(scope)
-        arguments = self._arguments(spec, call, context)
+        try:
+            arguments = self._arguments(spec, call, context)
+        except (EventDecodeError, UnknownEventError) as error:
+            raise EventRejectedError(f"step {step!r} cannot take its event: {error}") from error
         if scope_made is not None:
             scope_made(scope)
         returned = await self._call(spec, arguments, scope)
@@ -102,13 +108,14 @@ class Invoker:
     def _arguments(self, spec: StepSpec, call: StepCall, context: Context[Any]) -> dict[str, Any]:
         event = call.event
         value = [self.decode(item) for item in call.batch or ()] if event is None else self.decode(event)
-        arguments: dict[str, Any] = {spec.event_param: value}
-        if spec.context_param is not None:
-            arguments[spec.context_param] = context
+        arguments: dict[str, Any] = {spec.event_parameter: value}
+        if spec.context_parameter is not None:
+            arguments[spec.context_parameter] = context
         return arguments
 
     async def _call(self, spec: StepSpec, arguments: dict[str, Any], scope: StepScope) -> Any:
-        function = spec.bind(self.flow)
+        function = functools.partial(spec.function, self.flow) if spec.is_method else spec.function
+        timeout = spec.options.timeout
         if spec.is_async:
             work = function(**arguments)
         else:
@@ -117,14 +124,14 @@ class Invoker:
                 self._executor, functools.partial(carried.run, functools.partial(function, **arguments))
             )
         try:
-            if spec.timeout is None:
+            if timeout is None:
                 return await work
-            async with asyncio.timeout(spec.timeout) as limit:
+            async with asyncio.timeout(timeout) as limit:
                 return await work
         except TimeoutError as error:
             scope.cancelled.set()
-            if spec.timeout is not None and limit.expired():  # pyright: ignore[reportPossiblyUnboundVariable]
-                raise StepTimeoutError(spec.name, spec.timeout) from error
+            if timeout is not None and limit.expired():  # pyright: ignore[reportPossiblyUnboundVariable]
+                raise StepTimeoutError(spec.name, timeout) from error
             raise
         except asyncio.CancelledError:
             scope.cancelled.set()

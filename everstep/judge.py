@@ -32,5 +32,5 @@ def normal_form(invoker: Invoker, type_name: str, data: Mapping[str, Any]) -> En
         EverstepError: the flow does not know the type, or the data does not fit it.
     """
     if invoker.types.resolve(type_name) is None:
-        raise UnknownEventError(type_name, invoker.flow.workflow_name, list(invoker.types.names()))
+        raise UnknownEventError(type_name, invoker.flow.workflow_name, invoker.types.names())
     return invoker.encode(invoker.decode(Envelope(type_name, data)))

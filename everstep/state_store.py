@@ -90,6 +90,19 @@ class StateStore:
         return self._seen
 
 
+def initial_state(ctx: Any) -> dict[str, Any] | None:
+    """The state that a run begins with, from what was given to `run(ctx=…)`.
+
+    Raises:
+        StateValueError: it is not a dict of plain JSON.
+    """
+    if ctx is None:
+        return None
+    if not isinstance(ctx, Mapping):
+        raise StateValueError(f"a run can begin with a state given as a dict, not with a {type(ctx).__name__}")
+    return {str(key): _plain(str(key), value) for key, value in ctx.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+
+
 def _plain(path: str, value: Any) -> Any:
     """The JSON form of a value, or an error that names where it cannot be had."""
     try:

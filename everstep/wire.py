@@ -51,3 +51,81 @@ class StepCall:
             None if batch is None else [Envelope.from_json(item) for item in batch],
             data.get("state"),
         )
+
+
+class MalformedMessageError(ValueError):
+    """What was sent is no message; its text says what one looks like."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message as people and programs write it, taken apart."""
+
+    data: Mapping[str, Any]
+    type: str | None = None
+    request: str | None = None
+    step: str | None = None
+    by: str | None = None
+
+
+_ANSWER_KEYS = ("request", "by", "type")
+
+
+def parse_answer(arguments: Sequence[Any]) -> Incoming:
+    """Read an answer to a request.
+
+    Plain form: the answer's fields, and beside them, if wanted, ``request`` (which request), ``by`` (who answers) and
+    ``type`` (the event type). Where a field of the answer has one of these names, the fields go under ``answer``:
+    ``{"request": "approve-1", "by": "ann", "answer": {"type": "refund"}}``.
+
+    Raises:
+        MalformedMessageError: it is no such object.
+    """
+    body = _object(arguments, 'an answer is one JSON object, such as {"approved": true, "by": "ann"}')
+    hints = {key: body[key] for key in _ANSWER_KEYS if key in body}
+    _texts(hints)
+    answer = body.get("answer")
+    if isinstance(answer, dict) and not body.keys() - {*_ANSWER_KEYS, "answer"}:
+        fields: Mapping[str, Any] = answer  # pyright: ignore[reportUnknownVariableType]
+    else:
+        fields = {key: value for key, value in body.items() if key not in hints}
+    return Incoming(fields, hints.get("type"), hints.get("request"), None, hints.get("by"))
+
+
+def parse_event(arguments: Sequence[Any]) -> Incoming:
+    """Read an event sent to a run: ``{"type": "Note", "data": {…}}``, with ``step`` for one step only and ``by``.
+
+    Raises:
+        MalformedMessageError: it is no such object.
+    """
+    body = _object(arguments, 'an event is one JSON object: {"type": "Note", "data": {"text": "…"}}')
+    hints = {key: body[key] for key in ("type", "step", "by") if key in body}
+    _texts(hints)
+    data = body.get("data", {})
+    if not isinstance(data, dict):
+        raise MalformedMessageError(f"the event's data must be a JSON object, not {_kind(data)}")
+    unknown = body.keys() - {"type", "step", "by", "data"}
+    if unknown:
+        raise MalformedMessageError(
+            f"an event has no key {sorted(unknown)[0]!r}; put the event's fields under \"data\""
+        )
+    return Incoming(data, hints.get("type"), None, hints.get("step"), hints.get("by"))  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _object(arguments: Sequence[Any], wanted: str) -> dict[str, Any]:
+    if len(arguments) != 1:
+        raise MalformedMessageError(f"{wanted}; {len(arguments)} values came")
+    if not isinstance(arguments[0], dict):
+        raise MalformedMessageError(f"{wanted}; {_kind(arguments[0])} came")
+    return arguments[0]  # pyright: ignore[reportUnknownVariableType]
+
+
+def _texts(hints: Mapping[str, Any]) -> None:
+    for key, value in hints.items():
+        if not isinstance(value, str):
+            raise MalformedMessageError(f"{key!r} must be a string, not {_kind(value)}")
+
+
+def _kind(value: Any) -> str:
+    names = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return names.get(type(value), "null")

@@ -11,6 +11,7 @@ class Router:
 
     def __init__(self, definition: FlowDefinition) -> None:
         self._definition = definition
+        self.flow = definition.name
         self._steps = tuple(step for step in definition.steps.values() if step.role == "step")
         self._stops = frozenset(definition.stops)
         self._known: dict[tuple[str, tuple[str, ...]], tuple[StepDefinition, ...]] = {}

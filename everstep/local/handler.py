@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
 
 from everstep.engine import views
-from everstep.engine.messages import Envelope
-from everstep.events import Event, StopEvent, event_from_data
+from everstep.events import Event, StopEvent
 from everstep.handler import StreamItem, WorkflowHandler
 from everstep.local.run import LocalRun
 
@@ -38,7 +37,7 @@ class LocalHandler(WorkflowHandler):
         start = 0 if after is None else int(after) + 1
         async for entry in self._run.stream.read(start):
             if expose_internal or not entry.internal:
-                yield StreamItem(self._decode(entry.event), str(entry.index), entry.invocation, entry.attempt)
+                yield StreamItem(self._run.invoker.decode(entry.event), str(entry.index), entry.invocation, entry.attempt)
 
     async def send_event(self, message: Event, step: str | None = None) -> None:
         envelope = self._run.invoker.encode(message)
@@ -68,7 +67,3 @@ class LocalHandler(WorkflowHandler):
 
     async def cancel_run(self, reason: str = "") -> None:
         self._run.cancel(reason)
-
-    def _decode(self, envelope: Envelope) -> Event:
-        cls = self._run.invoker.types.resolve(envelope.type) or self._run.invoker.types.builtin(envelope.type)
-        return event_from_data(cls, envelope.data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,6 +15,7 @@ from everstep.handler import WorkflowHandler
 from everstep.invoke import Invoker
 from everstep.local.handler import LocalHandler
 from everstep.local.run import LocalRun
+from everstep.state_store import initial_state
 from everstep.workflow import Workflow
 
 SYNC_STEP_THREADS = 128
@@ -42,9 +43,9 @@ class LocalRuntime:
         start_event: Event,
         *,
         run_id: str | None = None,
-        state: Mapping[str, Any] | None = None,
+        ctx: Any | None = None,
     ) -> WorkflowHandler:
-        """Start a run; see `Workflow.run`.
+        """Start a run; see `Workflow.run`. `ctx` may be the state to begin with, as a dict.
 
         Raises:
             WorkflowRuntimeError: there is no running event loop.
@@ -57,5 +58,5 @@ class LocalRuntime:
                 "asyncio.run(main())"
             ) from None
         run = LocalRun(Invoker(flow, self._executor), run_id or str(uuid.uuid4()), loop, self._clock)
-        run.start(start_event, state)
+        run.start(start_event, initial_state(ctx))
         return LocalHandler(run)

@@ -1,0 +1,112 @@
+"""When a run continues as new: long before its history is too long, at a quiet point, without losing anything.
+
+Past the soft limit steps are no longer started and those that run may end; if they take longer than the drain, the run goes
+on and tries later. Past the hard limit what still runs is moved: it runs again behind the boundary, uncounted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+
+from temporalio import workflow
+
+from everstep.engine import inputs as happened
+from everstep.engine.scheduling import Scheduler
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the worker that begins a run sets for all of it; recorded, so that replay sees the same.
+
+    `continue_at_events` and `continue_at_bytes` are the soft limits of a history; the hard ones are five times as high.
+    `drain_seconds` bounds the wait for running steps. `heartbeat_seconds` is after what silence a worker counts as lost.
+    `payload` is the server's limit for one payload in bytes, None where external storage takes large ones.
+    """
+
+    continue_at_events: int = 2_000
+    continue_at_bytes: int = 2_000_000
+    drain_seconds: float = 30.0
+    heartbeat_seconds: float = 10.0
+    payload: int | None = 2_000_000
+    search_attributes: bool = False
+
+    @property
+    def heartbeat(self) -> timedelta:
+        """`heartbeat_seconds` as Temporal wants it."""
+        return timedelta(seconds=self.heartbeat_seconds)
+
+    def to_json(self) -> dict[str, Any]:
+        """The plain JSON form."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Limits:
+        """The inverse of `to_json`; what this version does not know is left out."""
+        return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})
+
+
+class Crosser(Protocol):
+    """What the boundary needs of the interpreter."""
+
+    @property
+    def limits(self) -> Limits: ...
+    @property
+    def judging(self) -> bool: ...
+    def feed(self, what: happened.Input) -> None: ...
+    def cross(self) -> None: ...
+
+
+class Boundary:
+    """Watches the length of one execution's history."""
+
+    def __init__(self, run: Crosser, scheduler: Scheduler) -> None:
+        self._run = run
+        self._scheduler = scheduler
+        self._draining = False
+        self._try_at = 0
+        self._crossed = False
+
+    def look(self) -> None:
+        """Called after every input: begin to drain, or cross, when it is time."""
+        if self._crossed:
+            return
+        if not self._draining and self._due():
+            self._draining = True
+            self._run.feed(happened.Paused(workflow.time()))
+            if not self._crossed:
+                task = asyncio.create_task(workflow.sleep(self._run.limits.drain_seconds, summary="drain"))
+                task.add_done_callback(self._drained_too_long)
+            return
+        if self._draining and not self._run.judging and (self._scheduler.in_flight == 0 or self._overdue()):
+            self._crossed = True
+            self._run.cross()
+
+    def _due(self) -> bool:
+        info, limits = workflow.info(), self._run.limits
+        length = info.get_current_history_length()
+        return length >= self._try_at and (
+            length >= limits.continue_at_events
+            or info.get_current_history_size() >= limits.continue_at_bytes
+            or info.is_continue_as_new_suggested()
+        )
+
+    def _overdue(self) -> bool:
+        info, limits = workflow.info(), self._run.limits
+        return (
+            info.get_current_history_length() >= 5 * limits.continue_at_events
+            or info.get_current_history_size() >= 5 * limits.continue_at_bytes
+        )
+
+    def _drained_too_long(self, timer: asyncio.Task[None]) -> None:
+        if self._crossed or timer.cancelled():
+            return
+        if self._overdue():
+            self.look()
+            return
+        self._draining = False
+        self._try_at = workflow.info().get_current_history_length() + self._run.limits.continue_at_events // 4
+        self._run.feed(happened.Resumed(workflow.time()))

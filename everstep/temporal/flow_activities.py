@@ -1,0 +1,116 @@
+"""All activities of the flows that a worker serves: their steps, the beginning of runs, the judging of messages.
+
+One more is dynamic: it answers for steps that this worker does not have, so that a missing step waits, visibly, and neither
+breaks replay nor uses up attempts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+
+from everstep.errors import EverstepError
+from everstep.invoke import Invoker
+from everstep.judge import judge, normal_form
+from everstep.temporal import names
+from everstep.temporal.boundary import Limits
+from everstep.temporal.host import StepHost
+from everstep.temporal.payloads import raw
+from everstep.temporal.step_activity import ABSENT_RETRY, StepActivity
+from everstep.temporal.tally import Tally
+from everstep.workflow import Workflow
+
+
+class FlowActivities:
+    """The activities of some flows, for one worker.
+
+    Args:
+        flows: instances; their methods are run.
+        host: where user code runs.
+        client: the worker's client, for queries and signals of running steps.
+        limits: what a run that begins on this worker is given.
+    """
+
+    def __init__(self, flows: Sequence[Workflow], host: StepHost, client: Client, limits: Limits) -> None:
+        self._invokers = {flow.workflow_name: Invoker(flow, host.executor) for flow in flows}
+        self._host = host
+        self._client = client
+        self._limits = limits
+
+    def all(self) -> list[Callable[..., Any]]:
+        """The functions to register with a worker."""
+        steps = [
+            StepActivity(invoker, step, self._host, self._client, self._limits.payload).as_activity()
+            for invoker in self._invokers.values()
+            for step in invoker.specs
+        ]
+        return [*steps, self._begin(), self._judge(), self._absent()]
+
+    def _begin(self) -> Callable[..., Any]:
+        @activity.defn(name=names.BEGIN)
+        async def begin(request: dict[str, Any]) -> RawValue:
+            """Pin the definition of a flow for a run, and judge its start event."""
+            invoker = self._invoker(request["flow"])
+            options: Mapping[str, Any] = request.get("options") or {}
+            definition = invoker.flow.definition
+            if "timeout" in options:
+                definition = replace(definition, timeout=options["timeout"])
+            try:
+                start = normal_form(invoker, definition.start, request["start"])
+            except EverstepError as error:
+                return raw({"refused": f"{definition.name} cannot start: {error}"})
+            return raw(
+                {
+                    "definition": definition.to_json(),
+                    "limits": self._limits.to_json(),
+                    "start": start.to_json(),
+                    "state": options.get("state"),
+                }
+            )
+
+        return begin
+
+    def _judge(self) -> Callable[..., Any]:
+        @activity.defn(name=names.JUDGE)
+        async def judge_messages(request: dict[str, Any]) -> RawValue:
+            """Judge messages to a run by the flow's present types."""
+            invoker = self._invoker(request["flow"])
+            verdicts: list[dict[str, Any]] = []
+            for message in request["messages"]:
+                verdict = judge(invoker, message["message"], message["types"], message["data"])
+                outcome = {"reason": verdict.reason} if verdict.event is None else {"event": verdict.event.to_json()}
+                verdicts.append({"message": verdict.message, **outcome})
+            return raw({"verdicts": verdicts})
+
+        return judge_messages
+
+    def _absent(self) -> Callable[..., Any]:
+        @activity.defn(dynamic=True)
+        async def absent(_: Sequence[RawValue]) -> None:
+            """Answer for a step that this worker does not have."""
+            info = activity.info()
+            if not info.is_local:
+                Tally.read(info.heartbeat_details).account()
+            raise _not_here(f"this worker has no step {info.activity_type!r}; it serves {', '.join(self._invokers)}")
+
+        return absent
+
+    def _invoker(self, flow: str) -> Invoker:
+        invoker = self._invokers.get(flow)
+        if invoker is None:
+            raise _not_here(f"this worker has no flow {flow!r}; it serves {', '.join(self._invokers)}")
+        return invoker
+
+
+def _not_here(message: str) -> ApplicationError:
+    return ApplicationError(
+        f"{message}. It waits for a worker that has it, and is tried again in {ABSENT_RETRY.total_seconds():g} s.",
+        type="NotOnThisWorker",
+        next_retry_delay=ABSENT_RETRY,
+    )

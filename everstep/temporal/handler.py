@@ -1,0 +1,229 @@
+"""The handle of a run on Temporal. Made at once; whatever it does waits until the server has the run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from typing import Any, cast
+
+from temporalio.api.common.v1 import Payload
+from temporalio.client import (
+    Client,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from everstep.engine.messages import Envelope
+from everstep.errors import (
+    RequestExpiredError,
+    ResponseRefusedError,
+    RunNotFoundError,
+    StepFailedError,
+    WorkflowCancelledByUser,
+    WorkflowRuntimeError,
+    WorkflowTimeoutError,
+)
+from everstep.events import Event, StopEvent, event_from_data, event_name, event_to_data
+from everstep.flow.compile import FlowTypes
+from everstep.handler import StreamItem, WorkflowHandler
+from everstep.temporal import names
+from everstep.temporal.history import HistoryReader, Published, failure_details, stop_envelope
+from everstep.temporal.payloads import raw
+
+SEND_AGAIN_SECONDS = 30.0
+"""How long a message is sent again when the run was crossing to its next execution."""
+
+
+class TemporalHandler(WorkflowHandler):
+    """See `WorkflowHandler`.
+
+    Args:
+        client: connected to the server.
+        run_id: the run's id, which is the workflow id.
+        types: the flow's event types; without them events come as plain `Event`s, their type under ``_type``.
+        started: what has to be done before the server has the run.
+    """
+
+    def __init__(
+        self, client: Client, run_id: str, types: FlowTypes | None = None, started: Awaitable[None] | None = None
+    ) -> None:
+        super().__init__(run_id)
+        self._client = client
+        self._types = types
+        self._starting = None if started is None else asyncio.ensure_future(started)
+        self._stop_event: StopEvent | None = None
+        self._ended = False
+
+    @property
+    def workflow(self) -> WorkflowHandle[Any, Any]:
+        """Temporal's own handle of the run."""
+        return self._client.get_workflow_handle(self.run_id, result_type=RawValue)
+
+    async def started(self) -> None:
+        """Return once the server has the run.
+
+        Raises:
+            RunAlreadyStartedError: a run with this id is there already.
+        """
+        if self._starting is not None:
+            await asyncio.shield(self._starting)
+
+    async def stop_event_result(self) -> StopEvent:
+        await self.started()
+        try:
+            result: RawValue = await self.workflow.result()
+        except WorkflowFailureError as error:
+            self._ended = True
+            raise run_error(self.run_id, error.cause) from error.cause
+        except RPCError as error:
+            raise self._explained(error) from error
+        payload = result.payload
+        envelope = stop_envelope(payload, json.loads(payload.data))
+        self._stop_event = cast("StopEvent", self._event(_with_free_keys(envelope, payload)))
+        self._ended = True
+        return self._stop_event
+
+    def is_done(self) -> bool:
+        return self._ended
+
+    def get_stop_event(self) -> StopEvent | None:
+        return self._stop_event
+
+    async def stream_items(
+        self, *, after: str | None = None, expose_internal: bool = False
+    ) -> AsyncIterator[StreamItem]:
+        async for item in self.stream_published(after=after):
+            yield StreamItem(self._event(item.event), item.offset, item.invocation, item.attempt)
+
+    async def stream_published(self, *, after: str | None = None, follow: bool = True) -> AsyncIterator[Published]:
+        """The stream as data, without the flow's classes."""
+        await self.started()
+        async for item in HistoryReader(self._client, self.run_id).read(after=after, follow=follow):
+            yield item
+
+    async def send_event(self, message: Event, step: str | None = None) -> None:
+        await self.send_json(event_name(type(message)), event_to_data(message), step=step)
+
+    async def send_json(
+        self, type_name: str, data: Mapping[str, Any], *, step: str | None = None, by: str | None = None
+    ) -> None:
+        """Send an event given as plain data; see `send_event`."""
+        body = {"type": type_name, "data": data, "step": step, "by": by}
+        await self._update(names.SEND_EVENT, {key: value for key, value in body.items() if value is not None})
+
+    async def respond(
+        self, answer: Event | Mapping[str, Any], *, request: str | None = None, by: str | None = None
+    ) -> None:
+        body: dict[str, Any] = {"request": request, "by": by, "answer": answer}
+        if isinstance(answer, Event):
+            body |= {"type": event_name(type(answer)), "answer": event_to_data(answer)}
+        await self._update(names.RESPOND, {key: value for key, value in body.items() if value is not None})
+
+    async def requests(self, *, only_open: bool = True) -> list[dict[str, Any]]:
+        return await self._query(names.REQUESTS, raw(only_open))
+
+    async def state(self) -> dict[str, Any]:
+        return await self._query(names.STATE)
+
+    async def progress(self) -> dict[str, Any]:
+        return await self._query(names.PROGRESS)
+
+    async def cancel_run(self, reason: str = "") -> None:
+        await self.started()
+        try:
+            await self.workflow.cancel(reason=reason)
+        except RPCError as error:
+            raise self._explained(error) from error
+
+    async def _query(self, name: str, *arguments: Any) -> Any:
+        await self.started()
+        try:
+            return await self.workflow.query(name, args=arguments)
+        except RPCError as error:
+            raise self._explained(error) from error
+
+    async def _update(self, name: str, body: Mapping[str, Any]) -> None:
+        """Send a message and wait for the verdict; one that met the run while it crossed a boundary is sent again."""
+        await self.started()
+        key = str(uuid.uuid4())
+        deadline = asyncio.get_running_loop().time() + SEND_AGAIN_SECONDS
+        while True:
+            try:
+                await self.workflow.execute_update(name, raw(body), id=key)
+                return
+            except WorkflowUpdateFailedError as error:
+                reason = error.cause
+                if not isinstance(reason, ApplicationError) or reason.type == "AcceptedUpdateCompletedWorkflow":
+                    if asyncio.get_running_loop().time() < deadline and await self._goes_on():
+                        continue
+                text = reason.message if isinstance(reason, ApplicationError) else str(reason)
+                raise ResponseRefusedError(text) from None
+            except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+                again = not isinstance(error, RPCError) or error.status in _SEND_AGAIN
+                if again and asyncio.get_running_loop().time() < deadline:
+                    await asyncio.sleep(0.2)
+                    continue
+                if isinstance(error, RPCError):
+                    raise self._refused(error) from error
+                raise
+
+    async def _goes_on(self) -> bool:
+        await asyncio.sleep(0.2)
+        found = await self._client.get_workflow_handle(self.run_id).describe()
+        return found.close_time is None
+
+    def _refused(self, error: RPCError) -> Exception:
+        if "already completed" in str(error):
+            return ResponseRefusedError(f"run {self.run_id} has ended")
+        return self._explained(error)
+
+    def _explained(self, error: RPCError) -> Exception:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            return RunNotFoundError(self.run_id)
+        return WorkflowRuntimeError(f"the Temporal server refused a call for run {self.run_id}: {error}")
+
+    def _event(self, envelope: Envelope) -> Event:
+        cls = self._types.resolve(envelope.type) if self._types is not None else LIBRARY.get(envelope.type)
+        if cls is None:
+            return Event(**{**envelope.data, "type_name": envelope.type})
+        return event_from_data(cls, envelope.data, self._types.resolve if self._types else None)
+
+
+LIBRARY: dict[str, type[Event]] = {"StopEvent": StopEvent}
+_SEND_AGAIN = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.RESOURCE_EXHAUSTED)
+
+
+def run_error(run_id: str, cause: BaseException) -> Exception:
+    """The error that a failed run raises, from what Temporal says of it."""
+    if isinstance(cause, CancelledError):
+        return WorkflowCancelledByUser(f"run {run_id} was cancelled")
+    if isinstance(cause, TerminatedError):
+        return WorkflowCancelledByUser(f"run {run_id} was terminated: {cause}")
+    details = failure_details(cause)
+    kind = details.get("kind")
+    if kind == "timeout":
+        return WorkflowTimeoutError(str(cause))
+    if kind == "expired":
+        return RequestExpiredError(str(cause))
+    if kind == "step":
+        return StepFailedError(
+            details["step"],
+            details.get("event") or "events",
+            details["type"],
+            details["message"],
+            details["attempts"],
+            details["traceback"],
+        )
+    return WorkflowRuntimeError(cause.message if isinstance(cause, ApplicationError) else str(cause))
+
+
+def _with_free_keys(envelope: Envelope, payload: Payload) -> Envelope:
+    free = payload.metadata.get(names.FREE_KEYS_METADATA)
+    return envelope if free is None else Envelope(envelope.type, {**envelope.data, **json.loads(free)})

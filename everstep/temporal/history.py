@@ -1,0 +1,240 @@
+"""The history is the stream: what a run published, read from its Temporal history by the server's own long poll.
+
+Any number of readers, from any offset, during the run and after it, across continue-as-new, without a worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.failure.v1 import Failure as FailureProto
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from everstep.engine.messages import Envelope, Outcome
+from everstep.engine.routing import Router
+from everstep.engine.stream import shown
+from everstep.errors import RunNotFoundError
+from everstep.flow.definition import FlowDefinition
+from everstep.temporal import names
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One event of the stream as data, with its place: ``execution:history event:index``."""
+
+    event: Envelope
+    offset: str
+    invocation: int | None = None
+    attempt: int | None = None
+
+
+class HistoryReader:
+    """Reads the stream of one run.
+
+    Args:
+        client: its data converter decodes the history, so codecs and external storage apply.
+        run_id: the run's id, which is the workflow id.
+    """
+
+    def __init__(self, client: Client, run_id: str) -> None:
+        self._client = client
+        self._run_id = run_id
+        self._router: Router | None = None
+        self._activities: dict[int, tuple[str, str]] = {}
+
+    async def read(self, *, after: str | None = None, follow: bool = True) -> AsyncIterator[Published]:
+        """The published events, from the beginning or from behind an offset; with `follow`, until the run ends.
+
+        Raises:
+            RunNotFoundError: there is no such run, or retention has removed its beginning.
+        """
+        execution: str | None = await self._first_execution()
+        skip = _Skip(after)
+        while execution is not None:
+            following: str | None = None
+            self._activities.clear()
+            async for event in self._events(execution, follow):
+                index = 0
+                async for item in self._decode(event):
+                    offset = f"{execution}:{event.event_id}:{index}"
+                    index += 1
+                    if skip.passed(offset):
+                        yield Published(item.event, offset, item.invocation, item.attempt)
+                following = _next_execution(event) or following
+            execution = following
+
+    async def _first_execution(self) -> str:
+        try:
+            found = await self._client.get_workflow_handle(self._run_id).describe()
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                raise RunNotFoundError(self._run_id) from None
+            raise
+        info = found.raw_description.workflow_execution_info
+        return info.first_run_id or found.run_id
+
+    async def _events(self, execution: str, follow: bool) -> AsyncIterator[HistoryEvent]:
+        handle = self._client.get_workflow_handle(self._run_id, run_id=execution)
+        try:
+            async for event in handle.fetch_history_events(wait_new_event=follow):
+                yield event
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                raise RunNotFoundError(
+                    self._run_id, "with its whole history: retention has removed the beginning"
+                ) from None
+            raise
+
+    async def _decode(self, event: HistoryEvent) -> AsyncIterator[Published]:
+        """What one history event shows; offsets are filled in by the reader."""
+        kind = event.event_type
+        if kind == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+            scheduled = event.activity_task_scheduled_event_attributes
+            self._activities[event.event_id] = (scheduled.activity_type.name, scheduled.activity_id)
+        elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+            done = event.activity_task_completed_event_attributes
+            activity, activity_id = self._activities.pop(done.scheduled_event_id, ("", ""))
+            if self._is_step(activity):
+                for item in self._outcome(await self._json(done.result), activity_id):
+                    yield item
+        elif kind == EventType.EVENT_TYPE_MARKER_RECORDED:
+            async for item in self._marker(event):
+                yield item
+        elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+            signal = event.workflow_execution_signaled_event_attributes
+            if signal.signal_name == names.PUBLISH:
+                batch = await self._json(signal.input)
+                for data in batch["events"]:
+                    yield Published(Envelope.from_json(data), "", batch["invocation"], batch["attempt"])
+        elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
+            await self._started(event)
+        else:
+            end = await self._end(event)
+            if end is not None:
+                yield Published(end, "")
+
+    async def _started(self, event: HistoryEvent) -> None:
+        values = await self._values(event.workflow_execution_started_event_attributes.input)
+        if len(values) > 1 and isinstance(values[1], dict):
+            self._set_definition(cast("dict[str, Any]", values[1])["everstep"]["definition"])
+
+    async def _marker(self, event: HistoryEvent) -> AsyncIterator[Published]:
+        marker = event.marker_recorded_event_attributes
+        if marker.marker_name != "core_local_activity" or "result" not in marker.details:
+            return
+        about = await self._json(marker.details["data"])
+        result = await self._json(marker.details["result"])
+        activity = about.get("activity_type", "")
+        if activity == names.BEGIN:
+            if "definition" in result:
+                self._set_definition(result["definition"])
+        elif self._is_step(activity):
+            for item in self._outcome(result, about.get("activity_id", "")):
+                yield item
+
+    def _set_definition(self, definition: Mapping[str, Any]) -> None:
+        self._router = Router(FlowDefinition.from_json(definition))
+
+    def _is_step(self, activity: str) -> bool:
+        return self._router is not None and activity.startswith(f"{self._router.flow}.")
+
+    def _outcome(self, data: Mapping[str, Any], activity_id: str) -> Sequence[Published]:
+        assert self._router is not None
+        outcome = Outcome.from_json(data)
+        invocation = int(activity_id) if activity_id.isdigit() else None
+        return [Published(event, "", invocation, outcome.attempts) for event in shown(self._router, outcome)]
+
+    async def _end(self, event: HistoryEvent) -> Envelope | None:
+        kind = event.event_type
+        if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
+            result = event.workflow_execution_completed_event_attributes.result
+            return stop_envelope(result.payloads[0], await self._json(result))
+        if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+            return await self._failed(event.workflow_execution_failed_event_attributes.failure)
+        if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
+            return Envelope("WorkflowCancelledEvent", {})
+        if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
+            return Envelope("WorkflowTimedOutEvent", {"timeout": 0.0, "active_steps": []})
+        if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
+            reason = event.workflow_execution_terminated_event_attributes.reason
+            return _failed_event({"type": "Terminated", "message": f"the run was terminated: {reason or 'no reason given'}"})
+        return None
+
+    async def _failed(self, failure: FailureProto) -> Envelope:
+        error = await self._client.data_converter.decode_failure(failure)
+        return failure_envelope(error)
+
+    async def _json(self, payloads: Payloads) -> Any:
+        values = await self._values(payloads)
+        return values[0] if values else {}
+
+    async def _values(self, payloads: Payloads) -> list[Any]:
+        return await self._client.data_converter.decode(payloads.payloads)
+
+
+class _Skip:
+    """Leaves out what stands up to an offset."""
+
+    def __init__(self, after: str | None) -> None:
+        self._after = after
+
+    def passed(self, offset: str) -> bool:
+        if self._after is None:
+            return True
+        if offset == self._after:
+            self._after = None
+        return False
+
+
+def stop_envelope(payload: Payload, result: Any) -> Envelope:
+    """The stop event of a run, from the payload of its result and that payload's value."""
+    kind = payload.metadata.get(names.TYPE_METADATA, b"StopEvent").decode()
+    if kind != "StopEvent":
+        return Envelope(kind, result)
+    return Envelope(kind, {"result": result})
+
+
+def failure_envelope(error: BaseException) -> Envelope:
+    """The terminal event of a run that failed."""
+    details = failure_details(error)
+    if details.get("kind") == "timeout":
+        return Envelope(
+            "WorkflowTimedOutEvent", {"timeout": details.get("timeout") or 0.0, "active_steps": details["active_steps"]}
+        )
+    return _failed_event({"message": str(error), **details})
+
+
+def failure_details(error: BaseException) -> dict[str, Any]:
+    """The record that everstep puts on the failure of a run; empty for failures of other origin."""
+    if isinstance(error, ApplicationError) and error.details and isinstance(error.details[0], dict):
+        return cast("dict[str, Any]", error.details[0])
+    return {}
+
+
+def _failed_event(details: Mapping[str, Any]) -> Envelope:
+    return Envelope(
+        "WorkflowFailedEvent",
+        {
+            "step_name": details.get("step") or "",
+            "exception": {
+                "type": details.get("type") or "everstep.errors.WorkflowRuntimeError",
+                "message": details.get("message") or "",
+                "traceback": details.get("traceback") or "",
+            },
+            "attempts": details.get("attempts"),
+            "elapsed_seconds": details.get("elapsed"),
+        },
+    )
+
+
+def _next_execution(event: HistoryEvent) -> str | None:
+    if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
+        return event.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
+    return None

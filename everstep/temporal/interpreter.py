@@ -1,0 +1,537 @@
+"""The Temporal driver's workflow code: feeds the engine from a workflow and carries out its commands.
+
+Deterministic and unsandboxed. It gets the flow's definition as data and imports no user code, nor what user code needs.
+Every change here is replayed against the recorded histories in `tests/histories`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any, cast
+
+from temporalio import workflow
+from temporalio.common import RawValue, RetryPolicy, SearchAttributeKey
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+
+from everstep.engine import commands as do
+from everstep.engine import inputs as happened
+from everstep.engine import views
+from everstep.engine.core import Engine
+from everstep.engine.messages import Envelope, Failure, Outcome
+from everstep.flow.definition import FlowDefinition
+from everstep.temporal import names
+from everstep.temporal.boundary import Boundary, Limits
+from everstep.temporal.payloads import dump, raw, raw_bytes
+from everstep.wire import STATE_RIDES_ALONG, Incoming, MalformedMessageError, StepCall, parse_answer, parse_event
+
+ATTEMPT_LIMIT = timedelta(days=3650)
+"""A step's own timeout is kept by its worker and a lost worker is seen by its heartbeats, so the server's bound is none."""
+
+SERVER_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
+"""For what no policy decides, above all lost workers; a step's own failures carry their delay with them."""
+
+TASK_BYTES = 1_500_000
+"""How many bytes of step inputs one workflow task schedules: above 4 MB a server ends the run."""
+
+LOCAL_STREAK = 50
+"""After how many local steps in one workflow task the chain is broken, so that history is kept and messages come in."""
+
+_WAITING = SearchAttributeKey.for_bool(names.WAITING)
+
+
+class Interpreter:
+    """The workflow of every flow; `workflow_class` makes one class per flow of it."""
+
+    def __init__(self, *_: Any) -> None:
+        self._engine: Engine | None = None
+        self._flow = workflow.info().workflow_type
+        self._limits = Limits()
+        self._ended: asyncio.Future[do.CompleteRun | do.FailRun | do.CancelRun | None] = asyncio.Future()
+        self._boundary: Boundary | None = None
+        self._early: list[happened.Input | tuple[happened.MessageReceived, asyncio.Future[str | None]]] = []
+        self._steps: dict[int, asyncio.Task[Any]] = {}
+        self._timers: dict[str, asyncio.Task[None]] = {}
+        self._senders: dict[int, asyncio.Future[str | None]] = {}
+        self._to_judge: list[do.JudgeMessage] = []
+        self._judging = False
+        self._deferred: deque[do.RunStep] = deque()
+        self._deferring = False
+        self._task_mark = 0
+        self._task_bytes = 0
+        self._local_streak = 0
+        self._shown_waiting = False
+        self._inputs: deque[happened.Input] = deque()
+        self._applying = False
+
+    async def main(self, arguments: Sequence[Any]) -> Any:
+        """The run, from its start or from where the run before it left off."""
+        try:
+            await self._begin(arguments)
+            ended = await asyncio.shield(self._ended)
+        except asyncio.CancelledError:
+            if self._ended.done():
+                ended = self._ended.result()
+            else:
+                reason = workflow.cancellation_reason() or ""
+                if self._engine is None:
+                    raise
+                self._feed(happened.CancelRequested(self._now(), reason))
+                ended = self._ended.result()
+        if ended is None:
+            await self._continue()
+        if isinstance(ended, do.CompleteRun):
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            return _result(ended.event)
+        if isinstance(ended, do.FailRun):
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            raise _failure(ended)
+        raise asyncio.CancelledError
+
+    # What comes from outside
+
+    @workflow.signal(name=names.RESPOND)
+    def respond_signal(self, *arguments: Any) -> None:
+        """A person's answer, without a reply to the sender."""
+        self._signal(parse_answer, arguments, answer=True)
+
+    @workflow.update(name=names.RESPOND)
+    async def respond_update(self, *arguments: Any) -> Any:
+        """A person's answer; gives what became of it."""
+        return await self._update(parse_answer, arguments, answer=True)
+
+    @workflow.signal(name=names.SEND_EVENT)
+    def send_event_signal(self, *arguments: Any) -> None:
+        """An event, without a reply to the sender."""
+        self._signal(parse_event, arguments, answer=False)
+
+    @workflow.update(name=names.SEND_EVENT)
+    async def send_event_update(self, *arguments: Any) -> Any:
+        """An event; gives what became of it."""
+        return await self._update(parse_event, arguments, answer=False)
+
+    @workflow.signal(name=names.PUBLISH)
+    def published(self, *_: Any) -> None:
+        """Events shown by a step that is running: readers find them in the history, nothing is to be done here."""
+
+    @workflow.signal(dynamic=True)
+    def unknown_signal(self, name: str, _: Sequence[RawValue]) -> None:
+        """Any other signal is refused, and recorded."""
+        reason = f"there is no signal {name!r}; send {names.RESPOND!r} or {names.SEND_EVENT!r}"
+        self._take(happened.MessageMalformed(self._now(), {"signal": name}, reason))
+
+    @workflow.query(name=names.STATE)
+    def state(self) -> Any:
+        """The run's state."""
+        return raw(self._engine.run.state if self._engine else {})
+
+    @workflow.query(name=names.REQUESTS)
+    def requests(self, *arguments: Any) -> Any:
+        """The requests to humans; with the argument true, only the open ones."""
+        only_open = bool(arguments and arguments[0])
+        return raw(views.requests(self._engine.run, only_open=only_open) if self._engine else [])
+
+    @workflow.query(name=names.PROGRESS)
+    def progress(self) -> Any:
+        """Where the run stands."""
+        return raw(views.progress(self._engine.run) if self._engine else {"flow": self._flow, "status": "new"})
+
+    # Beginning and going on
+
+    async def _begin(self, arguments: Sequence[Any]) -> None:
+        if len(arguments) > 1 and isinstance(arguments[1], dict) and "everstep" in arguments[1]:
+            self._go_on(cast("Mapping[str, Any]", arguments[1]["everstep"]))
+            return
+        start = arguments[0] if arguments else {}
+        if len(arguments) > 1 or not isinstance(start, dict):
+            raise ApplicationError(
+                f"{self._flow} takes one JSON object, the fields of its start event; "
+                f"{len(arguments)} values came" + ("" if isinstance(start, dict) else f", the first no object: {start!r}"),
+                type="StartRefused",
+                non_retryable=True,
+            )
+        begun: Mapping[str, Any] = await workflow.execute_local_activity(
+            names.BEGIN,
+            raw({"flow": self._flow, "start": start, "options": workflow.memo_value(names.MEMO, None)}),
+            start_to_close_timeout=timedelta(seconds=30),
+            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),
+        )
+        if "refused" in begun:
+            raise ApplicationError(begun["refused"], type="StartRefused", non_retryable=True)
+        self._set_up(begun["definition"], begun["limits"])
+        engine = self._engine = Engine(FlowDefinition.from_json(begun["definition"]))
+        self._boundary = Boundary(self, engine.run.scheduler)
+        self._feed(happened.StartRun(self._now(), Envelope.from_json(begun["start"]), begun.get("state")))
+        self._take_early()
+
+    def _set_up(self, definition: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
+        self._pinned = definition
+        self._limits = Limits.from_json(limits)
+
+    def _go_on(self, carried: Mapping[str, Any]) -> None:
+        self._set_up(carried["definition"], carried["limits"])
+        engine = self._engine = Engine.restore(FlowDefinition.from_json(carried["definition"]), carried["engine"])
+        self._boundary = Boundary(self, engine.run.scheduler)
+        self._shown_waiting = carried["waiting"]
+        self._feed(happened.Restored(self._now()))
+        self._take_early()
+
+    async def _continue(self) -> None:
+        """Hand the run over to its next execution, once every sender has its answer."""
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        engine = self._engine
+        assert engine is not None
+        for task in self._steps.values():
+            task.cancel()
+        carried = {
+            "definition": self._pinned,
+            "limits": self._limits.to_json(),
+            "engine": engine.snapshot(),
+            "waiting": self._shown_waiting,
+        }
+        workflow.continue_as_new(args=[raw({}), raw({"everstep": carried})])
+
+    # Feeding the engine
+
+    def _now(self) -> float:
+        return workflow.time()
+
+    def feed(self, what: happened.Input) -> None:
+        """Apply an input to the engine; see `_feed`."""
+        self._feed(what)
+
+    def _feed(self, what: happened.Input) -> None:
+        """Apply an input and carry out the commands; a fault of ours fails the workflow task, never the run."""
+        engine = self._engine
+        assert engine is not None
+        self._inputs.append(what)
+        if self._applying:
+            return
+        self._applying = True
+        try:
+            while self._inputs:
+                for command in engine.apply(self._inputs.popleft()):
+                    _CARRY_OUT[type(command)](self, command)
+        except Exception as fault:
+            if not self._ended.done():
+                self._ended.set_exception(fault)
+            raise
+        finally:
+            self._applying = False
+        self._show()
+        if self._boundary is not None and engine.run.active:
+            self._boundary.look()
+
+    def _take(self, what: happened.Input) -> None:
+        if self._engine is None:
+            self._early.append(what)
+        else:
+            self._feed(what)
+
+    def _take_early(self) -> None:
+        early, self._early = self._early, []
+        for item in early:
+            if isinstance(item, tuple):
+                self._feed_message(*item)
+            else:
+                self._feed(item)
+
+    def _signal(self, parse: Callable[[Sequence[Any]], Incoming], arguments: Sequence[Any], *, answer: bool) -> None:
+        try:
+            message = parse(arguments)
+        except MalformedMessageError as error:
+            self._take(happened.MessageMalformed(self._now(), list(arguments), str(error)))
+            return
+        self._take(_received(message, self._now(), answer, None))
+
+    async def _update(self, parse: Callable[[Sequence[Any]], Incoming], arguments: Sequence[Any], *, answer: bool) -> Any:
+        try:
+            message = parse(arguments)
+        except MalformedMessageError as error:
+            self._take(happened.MessageMalformed(self._now(), list(arguments), str(error)))
+            raise ApplicationError(str(error), type="ResponseRefused", non_retryable=True) from None
+        key = workflow.current_update_info()
+        received = _received(message, self._now(), answer, key.id if key else None)
+        sender: asyncio.Future[str | None] = asyncio.Future()
+        if self._engine is None:
+            self._early.append((received, sender))
+        else:
+            self._feed_message(received, sender)
+        request = await sender
+        return {"accepted": True} if request is None else {"accepted": True, "request": request}
+
+    def _feed_message(self, message: happened.MessageReceived, sender: asyncio.Future[str | None]) -> None:
+        assert self._engine is not None
+        self._senders[self._engine.run.next_message] = sender
+        self._feed(message)
+
+    # Carrying out commands
+
+    def _run_step(self, command: do.RunStep) -> None:
+        self._new_task()
+        if self._deferred:
+            self._defer(command)
+            return
+        engine = self._engine
+        assert engine is not None
+        step = engine.definition.steps[command.step]
+        run = engine.run
+        rides = step.needs_context and (step.local or run.state_size <= STATE_RIDES_ALONG)
+        call = StepCall(
+            workflow.info().workflow_id, command.invocation, command.event, command.batch, run.state if rides else None
+        )
+        data = dump(call.to_json())
+        limit = self._limits.payload
+        if limit is not None and len(data) > limit:
+            message = (
+                f"the input of step {step.name!r} has {len(data)} bytes, over the server's limit of {limit}; pass references "
+                "instead of contents, or set up external storage for payloads"
+            )
+            self._inputs.append(
+                happened.StepFailed(self._now(), command.invocation, Failure("PayloadTooLarge", message))
+            )
+            return
+        if (self._task_bytes and self._task_bytes + len(data) > TASK_BYTES) or (
+            step.local and self._local_streak >= LOCAL_STREAK
+        ):
+            self._defer(command)
+            return
+        self._task_bytes += len(data)
+        activity = names.step_activity(engine.definition.name, step.name)
+        if step.local:
+            self._local_streak += 1
+            task: asyncio.Task[Any] = workflow.start_local_activity(
+                activity,
+                raw_bytes(data),
+                start_to_close_timeout=ATTEMPT_LIMIT,
+                retry_policy=SERVER_RETRIES,
+                activity_id=str(command.invocation),
+                summary=call.event_name,
+            )
+        else:
+            task = workflow.start_activity(
+                activity,
+                raw_bytes(data),
+                task_queue=step.task_queue,
+                start_to_close_timeout=ATTEMPT_LIMIT,
+                heartbeat_timeout=self._limits.heartbeat,
+                retry_policy=SERVER_RETRIES,
+                activity_id=str(command.invocation),
+                summary=call.event_name,
+            )
+        self._steps[command.invocation] = task
+        task.add_done_callback(partial(self._step_done, command.invocation))
+
+    def _step_done(self, invocation: int, task: asyncio.Task[Any]) -> None:
+        if self._steps.pop(invocation, None) is None or self._ended.done():
+            return
+        if task.cancelled():
+            failure = Failure("CancelledError", "the step was cancelled from outside of its run")
+            self._feed(happened.StepFailed(self._now(), invocation, failure))
+        elif (error := task.exception()) is not None:
+            self._feed(happened.StepFailed(self._now(), invocation, _step_failure(error)))
+        else:
+            self._feed(happened.StepSucceeded(self._now(), invocation, Outcome.from_json(task.result() or {})))
+
+    def _new_task(self) -> None:
+        """Start the counts of a workflow task anew when another one has begun."""
+        mark = workflow.info().get_current_history_length()
+        if mark != self._task_mark:
+            self._task_mark = mark
+            self._task_bytes = self._local_streak = 0
+
+    def _defer(self, command: do.RunStep) -> None:
+        """Leave a step to the next workflow task; a timer brings that task about."""
+        self._deferred.append(command)
+        if not self._deferring:
+            self._deferring = True
+            task = asyncio.create_task(workflow.sleep(timedelta(milliseconds=1), summary="next workflow task"))
+            task.add_done_callback(self._run_deferred)
+
+    def _run_deferred(self, _: asyncio.Task[None]) -> None:
+        self._deferring = False
+        waiting, self._deferred = self._deferred, deque()
+        if self._ended.done():
+            return
+        for command in waiting:
+            self._run_step(command)
+        if self._inputs:
+            self._feed(self._inputs.popleft())
+
+    def _cancel_step(self, command: do.CancelStep) -> None:
+        task = self._steps.pop(command.invocation, None)
+        if task is not None:
+            task.cancel()
+
+    def _set_timer(self, command: do.SetTimer) -> None:
+        delay = max(0.001, command.at - self._now())
+        task = asyncio.create_task(workflow.sleep(delay, summary=command.timer))
+        self._timers[command.timer] = task
+        task.add_done_callback(partial(self._timer_done, command.timer))
+
+    def _timer_done(self, timer: str, task: asyncio.Task[None]) -> None:
+        if self._timers.get(timer) is task:
+            del self._timers[timer]
+        if not task.cancelled() and not self._ended.done():
+            self._feed(happened.TimerFired(self._now(), timer))
+
+    def _cancel_timer(self, command: do.CancelTimer) -> None:
+        task = self._timers.pop(command.timer, None)
+        if task is not None:
+            task.cancel()
+
+    def _judge(self, command: do.JudgeMessage) -> None:
+        self._to_judge.append(command)
+        if not self._judging:
+            self._judging = True
+            self._judge_batch()
+
+    def _judge_batch(self) -> None:
+        batch, self._to_judge = self._to_judge, []
+        messages = [{"message": c.message, "types": list(c.types), "data": c.data} for c in batch]
+        task = workflow.start_activity(
+            names.JUDGE,
+            raw({"flow": self._flow, "messages": messages}),
+            start_to_close_timeout=timedelta(seconds=30),
+            retry_policy=SERVER_RETRIES,
+            summary=", ".join(dict.fromkeys(name for c in batch for name in c.types)),
+        )
+        task.add_done_callback(self._judged)
+
+    def _judged(self, task: asyncio.Task[Any]) -> None:
+        if self._ended.done() or task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self._ended.set_exception(error)
+            return
+        verdicts = [
+            happened.Verdict(
+                item["message"], Envelope.from_json(item["event"]) if item.get("event") else None, item.get("reason", "")
+            )
+            for item in task.result()["verdicts"]
+        ]
+        self._judging = bool(self._to_judge)
+        if self._to_judge:
+            self._judge_batch()
+        self._feed(happened.MessagesJudged(self._now(), verdicts))
+
+    def _reply(self, command: do.ReplyToMessage) -> None:
+        sender = self._senders.pop(command.message, None)
+        if sender is None or sender.done():
+            return
+        if command.accepted:
+            sender.set_result(command.request)
+        else:
+            sender.set_exception(ApplicationError(command.reason, type="ResponseRefused", non_retryable=True))
+
+    def _publish(self, command: do.Publish) -> None:
+        """The engine's own events are not recorded: readers derive them from the history."""
+
+    def _end(self, command: do.CompleteRun | do.FailRun | do.CancelRun) -> None:
+        for task in self._timers.values():
+            task.cancel()
+        self._timers.clear()
+        if not self._ended.done():
+            self._ended.set_result(command)
+
+    # Telling where the run stands, and the boundary to the next execution
+
+    def _show(self) -> None:
+        engine = self._engine
+        assert engine is not None
+        workflow.set_current_details(views.describe(engine.run))
+        waiting = bool(engine.run.open_requests)
+        if waiting != self._shown_waiting:
+            self._shown_waiting = waiting
+            if self._limits.search_attributes:
+                workflow.upsert_search_attributes([_WAITING.value_set(waiting)])
+
+    @property
+    def limits(self) -> Limits:
+        """What the worker that began the run set for it."""
+        return self._limits
+
+    @property
+    def judging(self) -> bool:
+        """Whether a message waits for its verdict."""
+        return self._judging
+
+    def cross(self) -> None:
+        """Leave this execution for the next one; called by the boundary at a quiet point."""
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+
+_CARRY_OUT: dict[type, Callable[[Interpreter, Any], None]] = {
+    do.RunStep: Interpreter._run_step,  # pyright: ignore[reportPrivateUsage]
+    do.CancelStep: Interpreter._cancel_step,  # pyright: ignore[reportPrivateUsage]
+    do.SetTimer: Interpreter._set_timer,  # pyright: ignore[reportPrivateUsage]
+    do.CancelTimer: Interpreter._cancel_timer,  # pyright: ignore[reportPrivateUsage]
+    do.JudgeMessage: Interpreter._judge,  # pyright: ignore[reportPrivateUsage]
+    do.ReplyToMessage: Interpreter._reply,  # pyright: ignore[reportPrivateUsage]
+    do.Publish: Interpreter._publish,  # pyright: ignore[reportPrivateUsage]
+    do.CompleteRun: Interpreter._end,  # pyright: ignore[reportPrivateUsage]
+    do.FailRun: Interpreter._end,  # pyright: ignore[reportPrivateUsage]
+    do.CancelRun: Interpreter._end,  # pyright: ignore[reportPrivateUsage]
+}
+
+
+def workflow_class(flow: str) -> type:
+    """The workflow class of a flow: its own workflow type, with the interpreter's code."""
+
+    def begin(self: Interpreter, *arguments: Any) -> None:
+        Interpreter.__init__(self, *arguments)
+
+    async def run(self: Interpreter, *arguments: Any) -> Any:
+        return await self.main(arguments)
+
+    for function, name in ((begin, "__init__"), (run, "run")):
+        function.__module__, function.__name__, function.__qualname__ = __name__, name, f"{flow}.{name}"
+    body = {"__module__": __name__, "__qualname__": flow, "__init__": workflow.init(begin), "run": workflow.run(run)}
+    return workflow.defn(name=flow, sandboxed=False)(type(flow, (Interpreter,), body))
+
+
+def _received(message: Incoming, now: float, answer: bool, key: str | None) -> happened.MessageReceived:
+    return happened.MessageReceived(
+        now, message.data, message.type, answer, message.request, message.step, message.by, key
+    )
+
+
+def _step_failure(error: BaseException) -> Failure:
+    """What a step's activity reports: our own failure record, or whatever else ended it."""
+    cause = error.cause if isinstance(error, ActivityError) and error.cause is not None else error
+    if isinstance(cause, ApplicationError) and cause.details and isinstance(cause.details[0], dict):
+        details = cast("Mapping[str, Any]", cause.details[0])
+        if "type" in details and "message" in details:
+            return Failure.from_json(details)
+    message = cause.message if isinstance(cause, FailureError) else str(cause)
+    kind = (cause.type if isinstance(cause, ApplicationError) else None) or type(cause).__name__
+    return Failure(kind, message)
+
+
+def _result(event: Envelope) -> RawValue:
+    """The run's result as plain JSON: the base stop event's result, or the fields of a typed one."""
+    metadata = {names.TYPE_METADATA: event.type.encode()}
+    if event.type != "StopEvent":
+        return raw(event.data, metadata)
+    free = {key: value for key, value in event.data.items() if key != "result"}
+    if free:
+        metadata[names.FREE_KEYS_METADATA] = dump(free)
+    return raw(event.data.get("result"), metadata)
+
+
+def _failure(command: do.FailRun) -> ApplicationError:
+    """The run's failure as it reads in the Temporal UI."""
+    details: dict[str, Any] = {"kind": command.kind, "step": command.step, "event": command.event}
+    if command.failure is not None:
+        details |= command.failure.to_json()
+    if command.active_steps:
+        details["active_steps"] = list(command.active_steps)
+    kinds = {"step": "StepFailed", "timeout": "RunTimeout", "stuck": "RunStuck", "expired": "RequestExpired"}
+    return ApplicationError(
+        command.message, details, type=kinds.get(command.kind, "RunFailed"), non_retryable=True
+    )

@@ -1,0 +1,62 @@
+"""Published events of one attempt: they leave with its outcome, or in batches by signal while it runs long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from typing import Any
+
+from temporalio.client import WorkflowHandle
+
+from everstep.engine.messages import Envelope
+from everstep.temporal import names
+from everstep.temporal.payloads import raw
+
+FLUSH_SECONDS = 0.5
+"""How long an event waits at most before followers of the run see it."""
+
+
+class Publisher:
+    """Buffers events from the step's thread and flushes them from the worker's loop.
+
+    Args:
+        run: the run that the events belong to.
+        invocation, attempt: what published them; readers use it to drop what a failed attempt had shown.
+    """
+
+    def __init__(self, run: WorkflowHandle[Any, Any], invocation: int, attempt: int) -> None:
+        self._run = run
+        self._source = {"invocation": invocation, "attempt": attempt}
+        self._buffer: list[Envelope] = []
+        self._lock = threading.Lock()
+
+    def publish(self, event: Envelope) -> None:
+        """Take an event; called from any thread."""
+        with self._lock:
+            self._buffer.append(event)
+
+    def drain(self) -> list[Envelope]:
+        """What was not flushed yet."""
+        with self._lock:
+            taken, self._buffer = self._buffer, []
+        return taken
+
+    async def flush(self) -> None:
+        """Send what is there by signal; if that fails it stays for the next time."""
+        events = self.drain()
+        if not events:
+            return
+        try:
+            await self._run.signal(names.PUBLISH, raw({**self._source, "events": [e.to_json() for e in events]}))
+        except BaseException:
+            with self._lock:
+                self._buffer = events + self._buffer
+            raise
+
+    async def flush_for_ever(self) -> None:
+        """Flush about twice a second until cancelled; a server that does not answer is tried again."""
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            with contextlib.suppress(Exception):
+                await self.flush()

@@ -1,0 +1,108 @@
+"""`TemporalRuntime`: starts runs on a Temporal server, from a flow's class or by its name alone."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any, Self
+
+from temporalio.client import Client
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
+
+from everstep.errors import RunAlreadyStartedError, WorkflowRuntimeError
+from everstep.events import Event, event_to_data
+from everstep.flow.compile import flow_types
+from everstep.state_store import initial_state
+from everstep.temporal import names
+from everstep.temporal.handler import TemporalHandler
+from everstep.temporal.payloads import raw
+from everstep.temporal.settings import ConnectionSettings, connect
+from everstep.workflow import Workflow
+
+
+class TemporalRuntime:
+    """Runs flows on Temporal; a worker that serves them must poll the task queue.
+
+    Args:
+        client: a connected `temporalio.client.Client`.
+        task_queue: what the flow's workers poll.
+
+    Example:
+        >>> runtime = TemporalRuntime(await Client.connect("localhost:7233"))
+        >>> result = await MyFlow(runtime=runtime).run(topic="x")
+    """
+
+    def __init__(self, client: Client, *, task_queue: str = "everstep") -> None:
+        self.client = client
+        self.task_queue = task_queue
+
+    @classmethod
+    async def connect(cls, settings: ConnectionSettings | None = None, **options: Any) -> Self:
+        """A runtime for the server that the TEMPORAL_* settings name.
+
+        Raises:
+            ConnectionFailedError: no server answers there.
+        """
+        chosen = settings or ConnectionSettings.load()
+        return cls(await connect(chosen, **options), task_queue=chosen.task_queue)
+
+    def start(
+        self, flow: Workflow, start_event: Event, *, run_id: str | None = None, ctx: Any | None = None
+    ) -> TemporalHandler:
+        """Start a run; see `Workflow.run`. The handle is there at once, the server is asked in the background."""
+        options: dict[str, Any] = {}
+        if flow.timeout != type(flow).timeout:
+            options["timeout"] = flow.timeout
+        state = initial_state(ctx)
+        if state is not None:
+            options["state"] = state
+        run_id = run_id or str(uuid.uuid4())
+        work = self._start(flow.workflow_name, event_to_data(start_event), run_id, options, None)
+        return TemporalHandler(self.client, run_id, flow_types(type(flow)), work)
+
+    async def start_flow(
+        self,
+        flow: str,
+        start: Mapping[str, Any] | None = None,
+        *,
+        run_id: str | None = None,
+        timeout: float | None = None,
+        task_queue: str | None = None,
+    ) -> TemporalHandler:
+        """Start a flow by its name, with the fields of its start event as plain JSON; its class is not needed.
+
+        Args:
+            flow: the flow's name: the name of its class.
+            start: the fields of the start event.
+            run_id: the run's id, to find it by; by default a new one.
+            timeout: bounds the run, in seconds.
+            task_queue: instead of this runtime's.
+
+        Raises:
+            RunAlreadyStartedError: a run with this id is there already.
+        """
+        run_id = run_id or str(uuid.uuid4())
+        options = {} if timeout is None else {"timeout": timeout}
+        await self._start(flow, start or {}, run_id, options, task_queue)
+        return TemporalHandler(self.client, run_id)
+
+    def handle(self, run_id: str) -> TemporalHandler:
+        """The handle of a run that exists."""
+        return TemporalHandler(self.client, run_id)
+
+    async def _start(
+        self, flow: str, start: Mapping[str, Any], run_id: str, options: dict[str, Any], task_queue: str | None
+    ) -> None:
+        try:
+            await self.client.start_workflow(
+                flow,
+                raw(start),
+                id=run_id,
+                task_queue=task_queue or self.task_queue,
+                memo={names.MEMO: options} if options else None,
+            )
+        except WorkflowAlreadyStartedError:
+            raise RunAlreadyStartedError(run_id) from None
+        except RPCError as error:
+            raise WorkflowRuntimeError(f"run {run_id} of {flow} could not be started: {error}") from error

@@ -1,0 +1,195 @@
+"""A step as a Temporal activity: one attempt, its heartbeats, and what its end means for Temporal's retries."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+
+from everstep.attempts import Attempts
+from everstep.context import StepScope
+from everstep.engine.messages import Failure, Outcome
+from everstep.errors import StepTimeoutError
+from everstep.exception_data import exception_from_data
+from everstep.invoke import EventRejectedError, Invoker
+from everstep.temporal import names
+from everstep.temporal.host import StepHost
+from everstep.temporal.payloads import dump, raw_bytes
+from everstep.temporal.publisher import Publisher
+from everstep.temporal.tally import LOST_WORKERS_ALLOWED, Tally
+from everstep.wire import StepCall
+
+AGAIN_SOON = timedelta(milliseconds=1)
+"""The shortest delay that Temporal takes as given; it ignores zero."""
+
+ABSENT_RETRY = timedelta(seconds=10)
+"""When to look again for a worker that has a step, or a class that takes its event."""
+
+SHORT_DELAY = 1.0
+"""Delays below this many seconds are waited for within the attempt: a server's timers are no finer."""
+
+
+class StepActivity:
+    """Runs the invocations of one step that Temporal hands to this worker."""
+
+    def __init__(self, invoker: Invoker, step: str, host: StepHost, client: Client, payload_limit: int | None) -> None:
+        self._invoker = invoker
+        self._step = step
+        self._host = host
+        self._client = client
+        self._payload_limit = payload_limit
+
+    def as_activity(self) -> Callable[..., Any]:
+        """The activity function to register."""
+
+        @activity.defn(name=names.step_activity(self._invoker.flow.workflow_name, self._step))
+        async def run(call: dict[str, Any]) -> RawValue:
+            return await self._run(StepCall.from_json(call))
+
+        return run
+
+    async def _run(self, call: StepCall) -> RawValue:
+        info = activity.info()
+        tally = Tally.read(info.heartbeat_details)
+        if tally.lost(info.attempt) > LOST_WORKERS_ALLOWED:
+            raise _final(
+                Failure(
+                    "WorkerLost",
+                    f"step {self._step!r} was started {info.attempt - 1} times and its worker was lost "
+                    f"{tally.lost(info.attempt)} times; it probably ends the process that runs it (memory, a crash in native "
+                    "code). Look into the workers' logs.",
+                    info.attempt - 1,
+                )
+            )
+        run = self._client.get_workflow_handle(call.run_id, run_id=info.workflow_run_id)
+        publisher = Publisher(run, call.invocation, info.attempt)
+        beats = None if info.heartbeat_timeout is None else _Heartbeats(tally, info.heartbeat_timeout)
+        flushes = asyncio.create_task(publisher.flush_for_ever()) if self._publishes() else None
+        try:
+            outcome = await self._attempt(call, tally, publisher)
+            result = dump(replace(outcome, published=publisher.drain(), attempts=tally.failures + 1).to_json())
+            if self._payload_limit is not None and len(result) > self._payload_limit:
+                raise _final(_too_large(self._step, len(result), self._payload_limit))
+            return raw_bytes(result)
+        except ApplicationError:
+            await publisher.flush()
+            raise
+        finally:
+            if beats is not None:
+                beats.stop()
+            if flushes is not None:
+                flushes.cancel()
+
+    def _publishes(self) -> bool:
+        return self._invoker.specs[self._step].context_parameter is not None
+
+    async def _attempt(self, call: StepCall, tally: Tally, publisher: Publisher) -> Outcome:
+        """Tries until one succeeds or the end of this attempt is due; raises what tells Temporal how to go on."""
+        info = activity.info()
+        policy = self._invoker.specs[self._step].retry_policy
+        attempts = Attempts(policy, call.invocation, info.scheduled_time.timestamp(), tally.failures)
+        attempts.last_failed_at = tally.failed_at
+        if tally.error is not None:
+            attempts.last_error = exception_from_data(tally.error)
+        while True:
+            try:
+                return await self._try(call, attempts, publisher)
+            except asyncio.CancelledError:
+                details = activity.cancellation_details()
+                if details is None or not details.worker_shutdown:
+                    raise
+                tally.account()
+                raise ApplicationError(
+                    f"the worker of step {self._step!r} is shutting down; another one takes it",
+                    type="WorkerShutdown",
+                    next_retry_delay=AGAIN_SOON,
+                ) from None
+            except EventRejectedError as error:
+                tally.account()
+                raise ApplicationError(str(error), type="EventRejected", next_retry_delay=ABSENT_RETRY) from error
+            except Exception as error:
+                delay = attempts.failed(error, time.time())
+                failure = attempts.failure()
+                if delay is None:
+                    raise _final(failure) from error
+                tally.failures, tally.failed_at = attempts.failures, attempts.last_failed_at
+                tally.error = {"type": failure.type, "message": failure.message}
+                if delay < SHORT_DELAY:
+                    tally.beat()
+                    await asyncio.sleep(delay)
+                    continue
+                tally.account()
+                raise ApplicationError(
+                    failure.message, failure.to_json(), type=failure.type, next_retry_delay=timedelta(seconds=delay)
+                ) from error
+
+    async def _try(self, call: StepCall, attempts: Attempts, publisher: Publisher) -> Outcome:
+        scopes: list[StepScope] = []
+
+        async def state() -> Mapping[str, Any]:
+            return call.state if call.state is not None else await self._fetch_state(call)
+
+        work = self._invoker.run(
+            self._step,
+            call,
+            state=state,
+            publish=publisher.publish,
+            retry_info=attempts.retry_info(time.time()),
+            scope_made=scopes.append,
+        )
+        timeout = self._invoker.specs[self._step].options.timeout
+        try:
+            if timeout is None:
+                return await self._host.run(work)
+            # The step's own loop keeps the timeout; this one is for a step that blocks that loop.
+            return await asyncio.wait_for(self._host.run(work), timeout + 1)
+        except TimeoutError as error:
+            if timeout is None or isinstance(error, StepTimeoutError):
+                raise
+            raise StepTimeoutError(self._step, timeout) from error
+        except asyncio.CancelledError:
+            for scope in scopes:
+                scope.cancelled.set()
+            raise
+
+    async def _fetch_state(self, call: StepCall) -> Mapping[str, Any]:
+        """The run's state by query, for a step whose run has outgrown what rides along."""
+        return await self._client.get_workflow_handle(call.run_id).query(names.STATE)
+
+
+class _Heartbeats:
+    """Heartbeats at a third of the timeout, from the worker's loop; short steps never send one."""
+
+    def __init__(self, tally: Tally, timeout: timedelta) -> None:
+        self._tally = tally
+        self._interval = timeout.total_seconds() / 3
+        self._loop = asyncio.get_running_loop()
+        self._next = self._loop.call_later(self._interval, self._beat)
+
+    def _beat(self) -> None:
+        self._tally.beat()
+        self._next = self._loop.call_later(self._interval, self._beat)
+
+    def stop(self) -> None:
+        self._next.cancel()
+
+
+def _final(failure: Failure) -> ApplicationError:
+    """What ends the invocation as failed, with the record that the engine reads."""
+    return ApplicationError(failure.message, failure.to_json(), type=failure.type, non_retryable=True)
+
+
+def _too_large(step: str, size: int, limit: int) -> Failure:
+    return Failure(
+        "PayloadTooLarge",
+        f"step {step!r} returned {size} bytes, over the server's limit of {limit}; return references instead of contents, "
+        "or set up external storage for payloads",
+    )

@@ -1,0 +1,50 @@
+"""What ended the earlier attempts of an activity: kept in its heartbeat details, which survive attempts.
+
+Only failures of the step itself count for its retry policy. Lost workers are those attempts of which nothing is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from temporalio import activity
+
+LOST_WORKERS_ALLOWED = 5
+"""How many workers an invocation may lose before it counts as what kills them."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts over all attempts of one activity.
+
+    `accounted` are the attempts whose end is known; `failures` those tries that the step itself failed (several may fit into
+    one attempt); `error` is the last of them.
+    """
+
+    accounted: int = 0
+    failures: int = 0
+    failed_at: float | None = None
+    error: dict[str, Any] | None = None
+
+    @classmethod
+    def read(cls, details: Sequence[Any]) -> Tally:
+        """The tally that the last attempt left, or a new one."""
+        if details and isinstance(details[0], Mapping) and "accounted" in details[0]:
+            known: Mapping[str, Any] = details[0]  # pyright: ignore[reportUnknownVariableType]
+            return cls(known["accounted"], known["failures"], known.get("failed_at"), known.get("error"))
+        return cls()
+
+    def lost(self, attempt: int) -> int:
+        """How many of the attempts before number `attempt` ended with their worker."""
+        return attempt - 1 - self.accounted
+
+    def account(self) -> None:
+        """This attempt's end is known: record it before it ends."""
+        self.accounted += 1
+        self.beat()
+
+    def beat(self) -> None:
+        """Heartbeat with the tally as it is."""
+        activity.heartbeat(asdict(self))

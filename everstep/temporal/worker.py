@@ -1,0 +1,147 @@
+"""Serving flows on a Temporal task queue: a worker of one's own, or a plugin for a worker that exists."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.plugin import SimplePlugin
+from temporalio.service import RPCError
+from temporalio.worker import Worker, WorkerConfig
+
+from everstep.errors import WorkflowConfigurationError
+from everstep.temporal import names
+from everstep.temporal.boundary import Limits
+from everstep.temporal.flow_activities import FlowActivities
+from everstep.temporal.host import StepHost
+from everstep.temporal.interpreter import workflow_class
+from everstep.workflow import Workflow
+
+_log = logging.getLogger("everstep.worker")
+
+MAX_CONCURRENT_STEPS = 100
+"""How many steps a worker runs at one time, unless it is told otherwise."""
+
+STICKY_TIMEOUT = timedelta(seconds=2)
+"""How long a run waits for the worker that has it in its cache before any other may take it."""
+
+Flow = Workflow | type[Workflow]
+
+
+class EverstepPlugin(SimplePlugin):
+    """Adds flows to a Temporal worker of your own; give it to the client or to the worker, not to both.
+
+    Args:
+        flows: flow classes, which are built without arguments, or instances.
+        limits: what runs that begin on this worker are given; see `Limits`.
+        step_threads: how many sync steps may run at one time.
+
+    Raises:
+        WorkflowConfigurationError: there is no flow, or two have one name.
+        WorkflowValidationError: a flow cannot work.
+
+    Example:
+        >>> client = await Client.connect("localhost:7233", plugins=[EverstepPlugin(flows=[MyFlow])])
+        >>> worker = Worker(client, task_queue="mine", workflows=[OtherWorkflow])
+    """
+
+    def __init__(
+        self, flows: Sequence[Flow], *, limits: Limits | None = None, step_threads: int = MAX_CONCURRENT_STEPS
+    ) -> None:
+        self._flows = _instances(flows)
+        self._limits = limits or Limits()
+        self._threads = step_threads
+        super().__init__("everstep", workflows=[workflow_class(flow.workflow_name) for flow in self._flows])
+
+    def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
+        """Add the flows' workflows and activities to a worker."""
+        config = super().configure_worker(config)
+        host = StepHost(self._threads)
+        host.start()
+        activities = FlowActivities(self._flows, host, config["client"], self._limits).all()
+        config["activities"] = [*config.get("activities", []), *activities]
+        return config
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    client: Client,
+    flows: Sequence[Flow],
+    *,
+    task_queue: str = "everstep",
+    limits: Limits | None = None,
+    max_concurrent_steps: int = MAX_CONCURRENT_STEPS,
+    graceful_shutdown: float = 10.0,
+    **options: Any,
+) -> AsyncIterator[Worker]:
+    """A worker that serves flows within the block, and stops gracefully at its end.
+
+    Args:
+        client: connected to the server, without an `EverstepPlugin` of its own.
+        flows: flow classes, which are built without arguments, or instances.
+        task_queue: what it polls.
+        limits: what runs that begin on this worker are given.
+        max_concurrent_steps: how many steps it runs at one time.
+        graceful_shutdown: seconds that running steps have to end when the worker stops; the rest goes to another worker.
+        options: further arguments of `temporalio.worker.Worker`.
+
+    Example:
+        >>> async with serving(client, [MyFlow]):
+        ...     result = await MyFlow(runtime=TemporalRuntime(client)).run(topic="x")
+    """
+    instances = _instances(flows)
+    chosen = limits or Limits()
+    if not chosen.search_attributes and await has_waiting_attribute(client):
+        chosen = replace(chosen, search_attributes=True)
+    host = StepHost(max_concurrent_steps)
+    host.start()
+    settings: dict[str, Any] = {
+        "task_queue": task_queue,
+        "workflows": [workflow_class(flow.workflow_name) for flow in instances],
+        "activities": FlowActivities(instances, host, client, chosen).all(),
+        "max_concurrent_activities": max_concurrent_steps,
+        "sticky_queue_schedule_to_start_timeout": STICKY_TIMEOUT,
+        "graceful_shutdown_timeout": timedelta(seconds=graceful_shutdown),
+        **options,
+    }
+    worker = Worker(client, **settings)
+    try:
+        async with worker:
+            yield worker
+    finally:
+        host.close()
+
+
+async def has_waiting_attribute(client: Client) -> bool:
+    """Whether the server knows the search attribute `EverstepWaiting`; an unregistered one would leave runs stuck."""
+    try:
+        known = await client.operator_service.list_search_attributes(
+            ListSearchAttributesRequest(namespace=client.namespace)
+        )
+    except RPCError as error:
+        _log.debug("search attributes cannot be listed: %s", error)
+        return False
+    return names.WAITING in known.custom_attributes
+
+
+def _instances(flows: Sequence[Flow]) -> list[Workflow]:
+    if not flows:
+        raise WorkflowConfigurationError("A worker needs at least one flow to serve: give flows=[MyFlow].")
+    instances = [flow() if isinstance(flow, type) else flow for flow in flows]
+    seen: set[str] = set()
+    for flow in instances:
+        flow.validate()
+        if flow.workflow_name in seen:
+            raise WorkflowConfigurationError(
+                f"Two flows are named {flow.workflow_name!r}; the name is the workflow type, so rename one of the classes."
+            )
+        seen.add(flow.workflow_name)
+    return instances
+
+
