@@ -50,6 +50,11 @@ class Event(BaseModel):
 
         def __init__(self, **data: Any) -> None: ...
 
+        # Free keys are attributes too; type checkers cannot know which.
+        def __getattr__(self, name: str) -> Any: ...
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
     def model_post_init(self, context: Any, /) -> None:
         """Move what was given for private attributes from the free keys to them."""
         if private := type(self).__private_attributes__:

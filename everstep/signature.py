@@ -67,7 +67,8 @@ def read_signature(function: Callable[..., Any], namespace: Mapping[str, Any]) -
     is_method = not is_free_function(function)
     parameters = list(inspect.signature(function).parameters.values())
     if is_method:
-        if not parameters or parameters[0].kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
+        by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        if not parameters or parameters[0].kind not in by_position:
             raise WorkflowValidationError(f"{label} has no self parameter: write it as a method, self first.")
         parameters = parameters[1:]
     found = _Parameters(label)

@@ -208,7 +208,14 @@ def _matches(step: StepDefinition, wanted: str, event: EventDefinition) -> bool:
     return event.name == wanted or (step.accept_event_subclasses and wanted in event.ancestors)
 
 
-_FROM_OUTSIDE = ("HumanResponseEvent", "InputRequiredEvent", "InputExpiredEvent", "StepFailedEvent", "StopEvent")
+_FROM_OUTSIDE = (
+    "StartEvent",
+    "HumanResponseEvent",
+    "InputRequiredEvent",
+    "InputExpiredEvent",
+    "StepFailedEvent",
+    "StopEvent",
+)
 
 
 def _comes_from_outside(event: EventDefinition) -> bool:

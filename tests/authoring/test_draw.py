@@ -1,0 +1,62 @@
+"""Flows drawn as Mermaid."""
+
+from __future__ import annotations
+
+from everstep.decorators import catch_error, step
+from everstep.events import (
+    Event,
+    HumanResponseEvent,
+    InputRequiredEvent,
+    StartEvent,
+    StepFailedEvent,
+    StopEvent,
+)
+from everstep.flow.compile import compile_flow
+from everstep.flow.definition import FlowDefinition
+from everstep.flow.draw import to_mermaid
+from everstep.workflow import Workflow
+
+
+class Piece(Event):
+    pass
+
+
+class Flow(Workflow):
+    @step
+    async def split(self, ev: StartEvent) -> list[Piece]: ...
+
+    @step(task_queue="gpu")
+    async def end(self, evs: list[Piece]) -> InputRequiredEvent: ...
+
+    @step(local=True)
+    async def answered(self, ev: HumanResponseEvent) -> StopEvent: ...
+
+    @catch_error(for_steps=["split"])
+    async def mend(self, ev: StepFailedEvent) -> StopEvent: ...
+
+
+def test_steps_events_joins_questions_and_handlers_are_drawn() -> None:
+    """Every part of a flow is in the drawing."""
+    lines = [line.strip() for line in to_mermaid(compile_flow(Flow)).splitlines()]
+    assert lines[0] == "flowchart TD"
+    for line in (
+        'event_StartEvent(["StartEvent"]):::ends',
+        'event_Piece("Piece"):::event',
+        'event_InputRequiredEvent{"InputRequiredEvent"}:::human',
+        'step_end["end<br/><i>joins all</i><br/><i>on gpu</i>"]:::step',
+        'step_answered["answered<br/><i>local</i>"]:::step',
+        'step_mend["mend"]:::handler',
+        "event_StartEvent --> step_split",
+        "step_split ==>|list| event_Piece",
+        "event_Piece ==> step_end",
+        "event_InputRequiredEvent -.->|answered by| event_HumanResponseEvent",
+        "step_split -.->|fails| step_mend",
+        "step_mend --> event_StopEvent",
+    ):
+        assert line in lines
+
+
+def test_the_drawing_is_the_same_for_the_same_definition() -> None:
+    """A drawing kept in a repository changes only with the flow."""
+    definition = compile_flow(Flow)
+    assert to_mermaid(FlowDefinition.from_json(definition.to_json())) == to_mermaid(definition)
