@@ -1,21 +1,22 @@
 """The shared vector store: a Qdrant server, through its asynchronous client.
 
-Rule: the layout is that of the embedded store, so moving to a server is setting QDRANT_URL and indexing again.
+Rules: the layout is that of the embedded store, so moving to a server is setting QDRANT_URL and indexing again.
+The client is imported when an engine is made: it takes two seconds, which no worker without a server should wait.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
-
-from qdrant_client import AsyncQdrantClient, models
-from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
-from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
+from typing import TYPE_CHECKING, Any
 
 from activities.errors import VectorStoreError, VectorStoreMismatch, VectorStoreUnavailable
 from activities.per_loop import PerLoop
 from activities.vectors_layout import DENSE, POSITION, RRF_K, SOURCE, SPARSE, Hit, Point, fused_depth
+
+if TYPE_CHECKING:
+    from qdrant_client import AsyncQdrantClient, models
+    from qdrant_client.http.exceptions import UnexpectedResponse
 
 
 class ServerEngine:
@@ -38,6 +39,8 @@ class ServerEngine:
         timeout: int = 30,
         client: AsyncQdrantClient | None = None,
     ) -> None:
+        from qdrant_client import AsyncQdrantClient
+
         self.collection = collection
         self._url = url
         self._given = client
@@ -66,6 +69,8 @@ class ServerEngine:
 
     async def upsert(self, points: Sequence[Point]) -> None:
         """Writes points; those with a known id are replaced."""
+        from qdrant_client import models
+
         rows = [
             models.PointStruct(
                 id=point.id,
@@ -79,6 +84,8 @@ class ServerEngine:
 
     async def delete(self, source: str, *, spare: range = range(0)) -> None:
         """Removes a source's points, but for those whose position is in `spare`."""
+        from qdrant_client import models
+
         of_source = models.FieldCondition(key=SOURCE, match=models.MatchValue(value=source))
         spared = models.FieldCondition(key=POSITION, range=models.Range(gte=spare.start, lt=spare.stop))
         condition = models.Filter(must=[of_source], must_not=[spared] if spare else None)
@@ -90,6 +97,8 @@ class ServerEngine:
         self, *, dense: Sequence[float] | None = None, sparse: dict[int, float] | None = None, limit: int
     ) -> list[Hit]:
         """The best points; with both kinds of vector, fused by rank."""
+        from qdrant_client import models
+
         stages: list[models.Prefetch] = []
         if dense is not None:
             stages.append(models.Prefetch(query=list(dense), using=DENSE, limit=fused_depth(limit)))
@@ -109,6 +118,8 @@ class ServerEngine:
 
     async def heads(self) -> list[dict[str, Any]]:
         """The payload of every source's first point."""
+        from qdrant_client import models
+
         first = models.Filter(must=[models.FieldCondition(key=POSITION, match=models.MatchValue(value=0))])
         payloads: list[dict[str, Any]] = []
         offset: Any = None
@@ -139,6 +150,9 @@ class ServerEngine:
             await client.close()
 
     async def _create(self, client: AsyncQdrantClient, dimension: int) -> None:
+        from qdrant_client import models
+        from qdrant_client.http.exceptions import UnexpectedResponse
+
         try:
             await client.create_collection(
                 self.collection,
@@ -161,6 +175,9 @@ class ServerEngine:
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[AsyncQdrantClient]:
         """The client, with its errors under our names."""
+        from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+        from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
+
         try:
             yield self._given or self._clients.get()
         except ResponseHandlingException as error:
@@ -187,5 +204,7 @@ class ServerEngine:
 
 
 def _sparse(weights: dict[int, float]) -> models.SparseVector:
+    from qdrant_client import models
+
     places = sorted(weights)
     return models.SparseVector(indices=places, values=[weights[place] for place in places])

@@ -106,7 +106,7 @@ async def test_search_by_words(store: VectorStore) -> None:
 
 async def test_search_by_both(store: VectorStore) -> None:
     """What is good in both rankings beats what is best in one."""
-    found = await (await filled(store)).search_fused("signals reach history", axis(0, 1), limit=3)
+    found = await (await filled(store)).search_fused("retry delays double history", axis(0, 1), limit=3)
     assert found[0].text == "the server stores history"
     assert [p.score for p in found] == sorted((p.score for p in found), reverse=True)
     assert (await store.search_fused("the", axis(1), limit=1))[0].source == "a.md"
