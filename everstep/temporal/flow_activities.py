@@ -38,15 +38,15 @@ class FlowActivities:
     """
 
     def __init__(self, flows: Sequence[Workflow], host: StepHost, client: Client, limits: Limits) -> None:
-        self._invokers = {flow.workflow_name: Invoker(flow, host.executor) for flow in flows}
+        self._invokers = {flow.workflow_name: Invoker(flow, host) for flow in flows}
         self._host = host
         self._client = client
-        self._limits = limits
+        self.limits = limits
 
     def all(self) -> list[Callable[..., Any]]:
         """The functions to register with a worker."""
         steps = [
-            StepActivity(invoker, step, self._host, self._client, self._limits.payload).as_activity()
+            StepActivity(invoker, step, self._host, self._client, self.limits.payload).as_activity()
             for invoker in self._invokers.values()
             for step in invoker.specs
         ]
@@ -68,7 +68,7 @@ class FlowActivities:
             return raw(
                 {
                     "definition": definition.to_json(),
-                    "limits": self._limits.to_json(),
+                    "limits": self.limits.to_json(),
                     "start": start.to_json(),
                     "state": options.get("state"),
                 }

@@ -7,47 +7,72 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
 
+from everstep.errors import WorkflowRuntimeError
+
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class StepHost:
-    """One per worker process. Start it before the worker polls, close it after the worker has stopped.
+class StepHost(Executor):
+    """Shared by the workers of one plugin: the first to start starts it, the last to stop stops it.
+
+    As an executor it runs sync functions in its threads.
 
     Args:
         threads: how many sync steps may run at one time; one that was given up keeps its thread until it returns.
     """
 
     def __init__(self, threads: int) -> None:
-        self.executor = ThreadPoolExecutor(threads, thread_name_prefix="everstep-step")
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="everstep-steps", daemon=True)
+        self._threads = threads
+        self._users = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread: threading.Thread | None = None
+        self._executor: ThreadPoolExecutor | None = None
 
-    def start(self) -> None:
-        """Start the loop's thread; once."""
-        if not self._thread.is_alive():
-            self._thread.start()
+    def acquire(self) -> None:
+        """One more worker needs it."""
+        self._users += 1
+        if self._users == 1:
+            self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="everstep-step")
+            self._loop = asyncio.new_event_loop()
+            self._loop_thread = threading.Thread(target=_run, args=(self._loop,), name="everstep-steps", daemon=True)
+            self._loop_thread.start()
 
-    def close(self) -> None:
-        """Stop the loop; threads of sync steps that do not return are left behind."""
-        if self._thread.is_alive():
+    def release(self) -> None:
+        """One worker has stopped; threads of sync steps that do not return are left behind."""
+        self._users -= 1
+        if self._users == 0 and self._loop is not None and self._loop_thread is not None and self._executor is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(timeout=5)
-        self.executor.shutdown(wait=False, cancel_futures=True)
+            self._loop_thread.join(timeout=5)
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            self._loop = None
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the steps' loop, from another loop; cancelling this cancels it there."""
+        if self._loop is None:
+            work.close()
+            raise WorkflowRuntimeError("the worker has stopped; no step can run in it")
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-        finally:
-            for task in asyncio.all_tasks(self._loop):
-                task.cancel()
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.close()
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run a sync function in one of the threads."""
+        if self._executor is None:
+            raise WorkflowRuntimeError("the worker has stopped; no step can run in it")
+        return self._executor.submit(fn, *args, **kwargs)
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()

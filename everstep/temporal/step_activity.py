@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import Any
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from everstep.attempts import Attempts
 from everstep.context import StepScope
@@ -26,6 +27,8 @@ from everstep.temporal.payloads import dump, raw_bytes
 from everstep.temporal.publisher import Publisher
 from everstep.temporal.tally import LOST_WORKERS_ALLOWED, Tally
 from everstep.wire import StepCall
+
+_log = logging.getLogger("everstep.worker")
 
 AGAIN_SOON = timedelta(milliseconds=1)
 """The shortest delay that Temporal takes as given; it ignores zero."""
@@ -127,8 +130,21 @@ class StepActivity:
                     await asyncio.sleep(delay)
                     continue
                 tally.account()
+                _log.warning(
+                    "%s failed on %s (try %d): %s: %s; next try in %.3g s",
+                    info.activity_type,
+                    call.event_name,
+                    attempts.failures,
+                    failure.type,
+                    failure.message,
+                    delay,
+                )
                 raise ApplicationError(
-                    failure.message, failure.to_json(), type=failure.type, next_retry_delay=timedelta(seconds=delay)
+                    failure.message,
+                    failure.to_json(),
+                    type=failure.type,
+                    next_retry_delay=timedelta(seconds=delay),
+                    category=ApplicationErrorCategory.BENIGN,  # logged above, in one line
                 ) from error
 
     async def _try(self, call: StepCall, attempts: Attempts, publisher: Publisher) -> Outcome:

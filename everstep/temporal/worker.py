@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -56,17 +56,31 @@ class EverstepPlugin(SimplePlugin):
     ) -> None:
         self._flows = _instances(flows)
         self._limits = limits or Limits()
-        self._threads = step_threads
+        self._host = StepHost(step_threads)
+        self._activities: list[FlowActivities] = []
         super().__init__("everstep", workflows=[workflow_class(flow.workflow_name) for flow in self._flows])
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
         """Add the flows' workflows and activities to a worker."""
         config = super().configure_worker(config)
-        host = StepHost(self._threads)
-        host.start()
-        activities = FlowActivities(self._flows, host, config["client"], self._limits).all()
-        config["activities"] = [*config.get("activities", []), *activities]
+        client = config.get("client")
+        assert client is not None
+        activities = FlowActivities(self._flows, self._host, client, self._limits)
+        self._activities.append(activities)
+        config["activities"] = [*config.get("activities", []), *activities.all()]
         return config
+
+    async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
+        """Run a worker with the steps' threads beside it."""
+        if not self._limits.search_attributes and await has_waiting_attribute(worker.client):
+            self._limits = replace(self._limits, search_attributes=True)
+        for activities in self._activities:
+            activities.limits = self._limits
+        self._host.acquire()
+        try:
+            await super().run_worker(worker, next)
+        finally:
+            self._host.release()
 
 
 @contextlib.asynccontextmanager
@@ -95,27 +109,15 @@ async def serving(
         >>> async with serving(client, [MyFlow]):
         ...     result = await MyFlow(runtime=TemporalRuntime(client)).run(topic="x")
     """
-    instances = _instances(flows)
-    chosen = limits or Limits()
-    if not chosen.search_attributes and await has_waiting_attribute(client):
-        chosen = replace(chosen, search_attributes=True)
-    host = StepHost(max_concurrent_steps)
-    host.start()
     settings: dict[str, Any] = {
         "task_queue": task_queue,
-        "workflows": [workflow_class(flow.workflow_name) for flow in instances],
-        "activities": FlowActivities(instances, host, client, chosen).all(),
         "max_concurrent_activities": max_concurrent_steps,
         "sticky_queue_schedule_to_start_timeout": STICKY_TIMEOUT,
         "graceful_shutdown_timeout": timedelta(seconds=graceful_shutdown),
-        **options,
+        "plugins": [EverstepPlugin(flows, limits=limits, step_threads=max_concurrent_steps)],
     }
-    worker = Worker(client, **settings)
-    try:
-        async with worker:
-            yield worker
-    finally:
-        host.close()
+    async with Worker(client, **(settings | options)) as worker:
+        yield worker
 
 
 async def has_waiting_attribute(client: Client) -> bool:
