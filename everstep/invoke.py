@@ -56,7 +56,7 @@ class Invoker:
         cls = self.types.resolve(envelope.type)
         if cls is None:
             raise UnknownEventError(envelope.type, self.flow.workflow_name, self.types.names())
-        return event_from_data(cls, envelope.data)
+        return event_from_data(cls, envelope.data, self.types.resolve)
 
     def encode(self, event: Event) -> Envelope:
         """The envelope of an event.

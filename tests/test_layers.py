@@ -112,14 +112,17 @@ def engine_is_pure(found: Import) -> str | None:
     return "the engine imports the standard library's data tools and everstep.flow.definition, nothing else"
 
 
+WORKFLOW_CODE = tuple(f"everstep.temporal.{name}" for name in ("interpreter", "boundary", "names", "payloads"))
+
+
 def interpreter_is_narrow(found: Import) -> str | None:
     """What runs as workflow code imports nothing that could break replay."""
-    if not found.module.startswith("everstep.temporal.interpreter"):
+    if not found.module.startswith(WORKFLOW_CODE):
         return None
-    ours = within(found.target, "everstep.engine", "everstep.wire") or found.target.startswith(
-        "everstep.temporal.interpreter"
+    ours = within(found.target, "everstep.engine", "everstep.flow.definition", "everstep.wire", *WORKFLOW_CODE)
+    sdk = within(
+        found.target, "temporalio.workflow", "temporalio.common", "temporalio.exceptions", "temporalio.api.common"
     )
-    sdk = within(found.target, "temporalio.workflow", "temporalio.common", "temporalio.exceptions")
     if ours or sdk or found.root in sys.stdlib_module_names:
         return None
     return "the interpreter imports everstep.engine, everstep.wire, temporalio's workflow, common and exceptions"

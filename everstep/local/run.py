@@ -160,8 +160,8 @@ class LocalRun:
             "exception": {
                 "type": failure.type if failure else type(error).__name__,
                 "message": failure.message if failure else command.message,
-                "traceback": failure.traceback if failure else "",
             },
+            "traceback": failure.traceback if failure else "",
             "attempts": failure.attempts if failure else None,
             "elapsed_seconds": failure.elapsed if failure else None,
         }

@@ -226,8 +226,8 @@ def _failed_event(details: Mapping[str, Any]) -> Envelope:
             "exception": {
                 "type": details.get("type") or "everstep.errors.WorkflowRuntimeError",
                 "message": details.get("message") or "",
-                "traceback": details.get("traceback") or "",
             },
+            "traceback": details.get("traceback") or "",
             "attempts": details.get("attempts"),
             "elapsed_seconds": details.get("elapsed"),
         },
