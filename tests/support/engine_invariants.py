@@ -19,7 +19,8 @@ def check(engine: Engine) -> None:
     _people(run)
     assert run.state_size == paths.size(run.state)
     if run.status not in ("new", "running"):
-        assert not (run.invocations or run.messages or run.timers or run.open_requests or run.judging_keys)
+        left = [run.invocations, run.messages, run.timers, run.open_requests, run.judging_keys]
+        assert not any(left)
         assert run.scheduler.in_flight == 0
 
 
