@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Any, cast
 
-from temporalio.api.common.v1 import Payload
 from temporalio.client import (
     Client,
     WorkflowFailureError,
@@ -84,9 +82,7 @@ class TemporalHandler(WorkflowHandler):
             raise run_error(self.run_id, error.cause) from error.cause
         except RPCError as error:
             raise self._explained(error) from error
-        payload = result.payload
-        envelope = stop_envelope(payload, json.loads(payload.data))
-        self._stop_event = cast("StopEvent", self._event(_with_free_keys(envelope, payload)))
+        self._stop_event = cast("StopEvent", self._event(stop_envelope(result.payload)))
         self._ended = True
         return self._stop_event
 
@@ -222,8 +218,3 @@ def run_error(run_id: str, cause: BaseException) -> Exception:
             details["traceback"],
         )
     return WorkflowRuntimeError(cause.message if isinstance(cause, ApplicationError) else str(cause))
-
-
-def _with_free_keys(envelope: Envelope, payload: Payload) -> Envelope:
-    free = payload.metadata.get(names.FREE_KEYS_METADATA)
-    return envelope if free is None else Envelope(envelope.type, {**envelope.data, **json.loads(free)})

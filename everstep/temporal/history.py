@@ -5,6 +5,7 @@ Any number of readers, from any offset, during the run and after it, across cont
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -14,6 +15,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.failure.v1 import Failure as FailureProto
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
+from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -155,7 +157,8 @@ class HistoryReader:
         kind = event.event_type
         if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
             result = event.workflow_execution_completed_event_attributes.result
-            return stop_envelope(result.payloads[0], await self._json(result))
+            value: RawValue = (await self._client.data_converter.decode(result.payloads, [RawValue]))[0]
+            return stop_envelope(value.payload)
         if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
             return await self._failed(event.workflow_execution_failed_event_attributes.failure)
         if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
@@ -193,12 +196,14 @@ class _Skip:
         return False
 
 
-def stop_envelope(payload: Payload, result: Any) -> Envelope:
-    """The stop event of a run, from the payload of its result and that payload's value."""
+def stop_envelope(payload: Payload) -> Envelope:
+    """The stop event of a run, from the payload of its result, decoded by the client's codec."""
     kind = payload.metadata.get(names.TYPE_METADATA, b"StopEvent").decode()
+    result = json.loads(payload.data)
     if kind != "StopEvent":
         return Envelope(kind, result)
-    return Envelope(kind, {"result": result})
+    free = payload.metadata.get(names.FREE_KEYS_METADATA)
+    return Envelope(kind, {"result": result, **({} if free is None else json.loads(free))})
 
 
 def failure_envelope(error: BaseException) -> Envelope:

@@ -11,7 +11,7 @@ from typing import Any
 
 from temporalio import activity
 
-LOST_WORKERS_ALLOWED = 5
+LOST_WORKERS_ALLOWED = 3
 """How many workers an invocation may lose before it counts as what kills them."""
 
 
