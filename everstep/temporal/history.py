@@ -167,7 +167,9 @@ class HistoryReader:
             return Envelope("WorkflowTimedOutEvent", {"timeout": 0.0, "active_steps": []})
         if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
             reason = event.workflow_execution_terminated_event_attributes.reason
-            return _failed_event({"type": "Terminated", "message": f"the run was terminated: {reason or 'no reason given'}"})
+            return _failed_event(
+                {"type": "Terminated", "message": f"the run was terminated: {reason or 'no reason given'}"}
+            )
         return None
 
     async def _failed(self, failure: FailureProto) -> Envelope:
