@@ -1,0 +1,77 @@
+"""Servers that tests share: each is started when a test first asks for it, and ends with the session.
+
+Every process of pytest-xdist has its own. What they need is imported with them, so that a test file without servers
+starts fast.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+
+    from everstep.temporal.devserver import DevServer
+
+CONNECTED_PAUSE = 0.3
+"""Seconds between the last use of a Temporal client and the end of the process, which can crash it otherwise."""
+
+
+@pytest.fixture(scope="session")
+def dev_server() -> Iterator[DevServer]:
+    """A tuned Temporal dev server with everstep's search attribute."""
+    from everstep.temporal.devserver import DevServer
+
+    with DevServer.private() as server:
+        yield server
+        time.sleep(CONNECTED_PAUSE)
+
+
+@pytest.fixture(scope="session")
+def plain_server() -> Iterator[DevServer]:
+    """A Temporal dev server that does not know everstep's search attribute."""
+    from everstep.temporal.devserver import DevServer
+
+    with DevServer.private(search_attributes={}) as server:
+        yield server
+        time.sleep(CONNECTED_PAUSE)
+
+
+@pytest.fixture(scope="session")
+def skipping_server() -> Iterator[str]:
+    """The address of a time-skipping test server; its time stands unless somebody waits."""
+    from tests.support.test_server import time_skipping_server
+
+    with time_skipping_server() as address:
+        yield address
+        time.sleep(CONNECTED_PAUSE)
+
+
+@pytest.fixture
+async def client(dev_server: DevServer) -> Client:
+    """A client of the dev server."""
+    from temporalio.client import Client
+
+    return await Client.connect(dev_server.address)
+
+
+@pytest.fixture
+async def plain_client(plain_server: DevServer) -> Client:
+    """A client of the dev server without the search attribute."""
+    from temporalio.client import Client
+
+    return await Client.connect(plain_server.address)
+
+
+@pytest.fixture
+async def skipping_client(skipping_server: str) -> Client:
+    """A client of the test server: while it waits for a run, the server skips time."""
+    from temporalio.client import Client
+
+    from tests.support.time_skipping import SkipWhileWaiting
+
+    return await Client.connect(skipping_server, interceptors=[SkipWhileWaiting()])

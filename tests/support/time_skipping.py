@@ -1,0 +1,84 @@
+"""A client interceptor for the time-skipping test server: whoever waits for a run lets its time skip.
+
+The SDK does so for the result of a run that the same client has started; here it is so for every wait for a history,
+and so for all handles and for readers of streams. That server's long poll gives nothing before the end of a run, so
+histories are followed by asking for them again and again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
+from temporalio.client import (
+    Client,
+    FetchWorkflowHistoryEventsInput,
+    Interceptor,
+    OutboundInterceptor,
+    WorkflowHistoryEventAsyncIterator,
+    WorkflowHistoryEventFilterType,
+)
+
+POLL_SECONDS = 0.02
+
+_CLOSED = frozenset(
+    EventType.Value(f"EVENT_TYPE_WORKFLOW_EXECUTION_{how}")
+    for how in ("COMPLETED", "FAILED", "CANCELED", "TIMED_OUT", "TERMINATED", "CONTINUED_AS_NEW")
+)
+
+
+@contextlib.asynccontextmanager
+async def skipping(client: Client) -> AsyncIterator[None]:
+    """Within the block, the server skips time whenever nothing but time is waited for."""
+    await client.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
+    try:
+        yield
+    finally:
+        await client.test_service.lock_time_skipping(LockTimeSkippingRequest())
+
+
+class SkipWhileWaiting(Interceptor):
+    """Give it to a client of the test server."""
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
+        """Stand before the client's calls."""
+        return _Outbound(next)
+
+
+class _Outbound(OutboundInterceptor):
+    def fetch_workflow_history_events(
+        self, input: FetchWorkflowHistoryEventsInput
+    ) -> WorkflowHistoryEventAsyncIterator:
+        events = super().fetch_workflow_history_events(input)
+        return _Following(events._client, input) if input.wait_new_event else events
+
+
+class _Following(WorkflowHistoryEventAsyncIterator):
+    """Gives the events of a history as they come, while the server's time skips."""
+
+    def __init__(self, client: Client, input: FetchWorkflowHistoryEventsInput) -> None:
+        super().__init__(client, replace(input, wait_new_event=False, event_filter_type=_ALL))
+        self._only_close = input.event_filter_type == WorkflowHistoryEventFilterType.CLOSE_EVENT
+        self._seen = 0
+
+    async def fetch_next_page(self, *, page_size: int | None = None) -> None:
+        async with skipping(self._client):
+            while True:
+                self._next_page_token = None
+                await super().fetch_next_page(page_size=page_size)
+                events = self._current_page or []
+                fresh = [event for event in events if event.event_id > self._seen]
+                ended = bool(events) and events[-1].event_type in _CLOSED
+                if ended or (fresh and not self._only_close):
+                    break
+                await asyncio.sleep(POLL_SECONDS)
+        self._seen = events[-1].event_id
+        self._current_page = fresh[-1:] if self._only_close else fresh
+        self._next_page_token = None if ended else b"more"
+
+
+_ALL = WorkflowHistoryEventFilterType.ALL_EVENT
