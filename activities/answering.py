@@ -6,11 +6,12 @@ shows an answer says which of them gave it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
+from activities.answers import NO_ANSWER, Answer, Answerer, Evaluation, OnToken
 from activities.embeddings import Embedder, embedder_from_env
 from activities.errors import ModelOutputInvalid
 from activities.extractive import best_sentences, coverage, rewritten, support
@@ -18,55 +19,18 @@ from activities.llm import ChatModel, Message, chat_model_from_env
 from activities.openai_access import is_configured
 from activities.vectors import Passage
 
+__all__ = [
+    "NO_ANSWER",
+    "Answer",
+    "Answerer",
+    "ChatAnswerer",
+    "Evaluation",
+    "ExtractiveAnswerer",
+    "OnToken",
+    "answerer_from_env",
+]
+
 M = TypeVar("M", bound=BaseModel)
-OnToken = Callable[[str], None]
-
-NO_ANSWER = "The sources do not answer this question."
-
-
-class Answer(BaseModel):
-    """An answer with the numbers of the passages it cites, counted from 1. `found` is False when there is none."""
-
-    model_config = ConfigDict(frozen=True)
-
-    text: str
-    citations: list[int] = []
-    found: bool = True
-
-
-class Evaluation(BaseModel):
-    """How good an answer is, each from 0 to 1: borne out by its sources, and all that was asked."""
-
-    model_config = ConfigDict(frozen=True)
-
-    grounded: float = Field(ge=0, le=1)
-    complete: float = Field(ge=0, le=1)
-    remarks: str = ""
-
-    @property
-    def score(self) -> float:
-        """One number to compare answers by; an answer without ground is worth nothing, however complete."""
-        return self.grounded * (0.4 + 0.6 * self.complete)
-
-
-class Answerer(Protocol):
-    """Rewrites questions, answers them from passages, and judges answers. All methods raise ModelError."""
-
-    def describe(self) -> str:
-        """One line for people: what answers, and where it runs."""
-        ...
-
-    async def rewrite(self, question: str, *, limit: int = 3) -> list[str]:
-        """The question and other ways to search for its answer, at most `limit`, the question first."""
-        ...
-
-    async def answer(self, question: str, passages: Sequence[Passage], *, on_token: OnToken | None = None) -> Answer:
-        """An answer from these passages alone, with citations such as `[2]` for the second passage."""
-        ...
-
-    async def evaluate(self, question: str, answer: Answer, passages: Sequence[Passage]) -> Evaluation:
-        """How far the answer is borne out by the passages, and answers all of the question."""
-        ...
 
 
 class ChatAnswerer:

@@ -16,8 +16,6 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from activities.errors import DocumentUnreadable
-from activities.html_text import html_lines
-from activities.pdf_text import pdf_lines
 
 SUFFIXES = frozenset({".md", ".markdown", ".txt", ".html", ".htm", ".pdf"})
 DEFAULT_CHUNK_WORDS = 160
@@ -121,9 +119,9 @@ def read_document(path: Path | str, folder: Path | str | None = None) -> Documen
         raise DocumentUnreadable(file, f"its type is none of {', '.join(sorted(SUFFIXES))}.")
     content = _bytes_of(file)
     if suffix == ".pdf":
-        lines = pdf_lines(file, content)
+        lines = _pdf_lines(file, content)
     elif suffix in (".html", ".htm"):
-        lines = html_lines(file, content)
+        lines = _html_lines(file, content)
     else:
         lines = list(enumerate(_decoded(file, content).splitlines(), 1))
     if not any(text.strip() for _, text in lines):
@@ -156,6 +154,22 @@ def chunk_document(document: Document, *, max_words: int = DEFAULT_CHUNK_WORDS) 
                 )
             )
     return chunks
+
+
+def _pdf_lines(file: Path, content: bytes) -> list[tuple[int, str]]:
+    try:
+        from activities.pdf_text import pdf_lines
+    except ImportError as error:
+        raise DocumentUnreadable(file, f"PDF needs a package ({error}); install everstep[documents].") from error
+    return pdf_lines(file, content)
+
+
+def _html_lines(file: Path, content: bytes) -> list[tuple[int, str]]:
+    try:
+        from activities.html_text import html_lines
+    except ImportError as error:
+        raise DocumentUnreadable(file, f"HTML needs a package ({error}); install everstep[documents].") from error
+    return html_lines(file, content)
 
 
 def _bytes_of(file: Path) -> bytes:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from everstep import events as library_events
 from everstep.errors import WorkflowValidationError
-from everstep.event_base import Event
-from everstep.events import InputRequiredEvent
+from everstep.event_base import Event, event_from_data
+from everstep.events import InputRequiredEvent, UnresolvedEvent
 from everstep.step_spec import StepMark, StepSpec, step_mark
 
 ADDED_STEPS = "__everstep_added_steps__"
@@ -96,13 +96,26 @@ class FlowTypes:
                 self._found[name] = found
         return found
 
+    def shown(self, name: str, data: Mapping[str, Any]) -> Event:
+        """An event of a run's stream, for whoever reads it.
+
+        A step may publish any event, also of a type that no step takes or returns; it is built if its class is loaded
+        here, by the same rule as a subclass. Else it comes as an `UnresolvedEvent`. Nothing of this reaches a step.
+        """
+        cls = self.resolve(name) or self._among(_descendants(Event), name)
+        if cls is None:
+            return event_from_data(UnresolvedEvent, data).named(name)
+        return event_from_data(cls, data, self.resolve)
+
     def names(self) -> list[str]:
         """The names of the types that the flow's steps name."""
         return list(self.declared)
 
     def _loaded_subclass(self, name: str) -> type[Event] | None:
-        candidates = {kind: None for root in self.declared.values() for kind in _descendants(root)}
-        named = [kind for kind in candidates if kind.__name__ == name]
+        return self._among((kind for root in self.declared.values() for kind in _descendants(root)), name)
+
+    def _among(self, candidates: Iterable[type[Event]], name: str) -> type[Event] | None:
+        named = list(dict.fromkeys(kind for kind in candidates if kind.__name__ == name))
         near = [kind for kind in named if kind.__module__ == self._module]
         for few in (named, near):
             if len(few) == 1:

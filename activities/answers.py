@@ -1,0 +1,96 @@
+"""Answers and what is said of them; apart from those who give them, so that flows can name these types at no cost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from activities.vectors import Passage
+
+OnToken = Callable[[str], None]
+
+NO_ANSWER = "The sources do not answer this question."
+
+_CITATION = re.compile(r"\[(\d+)\]")
+
+
+class Answer(BaseModel):
+    """An answer with the numbers of the passages it cites, counted from 1. `found` is False when there is none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str
+    citations: list[int] = []
+    found: bool = True
+
+
+class Evaluation(BaseModel):
+    """How good an answer is, each from 0 to 1: borne out by its sources, and all that was asked."""
+
+    model_config = ConfigDict(frozen=True)
+
+    grounded: float = Field(ge=0, le=1)
+    complete: float = Field(ge=0, le=1)
+    remarks: str = ""
+
+    @property
+    def score(self) -> float:
+        """One number to compare answers by; an answer without ground is worth nothing, however complete."""
+        return self.grounded * (0.4 + 0.6 * self.complete)
+
+
+class Source(BaseModel):
+    """A cited passage. `number` is its citation in the answer, `place` where it stands, as `file:line`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    place: str
+    heading: str = ""
+
+
+class Answerer(Protocol):
+    """Rewrites questions, answers them from passages, and judges answers. All methods raise ModelError."""
+
+    def describe(self) -> str:
+        """One line for people: what answers, and where it runs."""
+        ...
+
+    async def rewrite(self, question: str, *, limit: int = 3) -> list[str]:
+        """The question and other ways to search for its answer, at most `limit`, the question first."""
+        ...
+
+    async def answer(self, question: str, passages: Sequence[Passage], *, on_token: OnToken | None = None) -> Answer:
+        """An answer from these passages alone, with citations such as `[2]` for the second passage."""
+        ...
+
+    async def evaluate(self, question: str, answer: Answer, passages: Sequence[Passage]) -> Evaluation:
+        """How far the answer is borne out by the passages, and answers all of the question."""
+        ...
+
+
+def with_sources(answer: Answer, passages: Sequence[Passage]) -> tuple[str, list[Source]]:
+    """An answer's text with its citations numbered from 1 in order of appearance, and the passages they stand for.
+
+    A citation of a passage that does not exist is left out of the text.
+
+    Example:
+        with_sources(Answer(text="Yes [3]. Always [1].", citations=[1, 3]), passages)[0] == "Yes [1]. Always [2]."
+    """
+    numbers: dict[int, int] = {}
+
+    def renumbered(match: re.Match[str]) -> str:
+        cited = int(match.group(1))
+        if not 1 <= cited <= len(passages):
+            return ""
+        return f"[{numbers.setdefault(cited, len(numbers) + 1)}]"
+
+    text = _CITATION.sub(renumbered, answer.text)
+    sources = [
+        Source(number=number, place=passages[cited - 1].place, heading=" › ".join(passages[cited - 1].heading))
+        for cited, number in numbers.items()
+    ]
+    return text, sources

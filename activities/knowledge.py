@@ -1,0 +1,92 @@
+"""What question answering works with: an embedder, an answerer and indexes, each built on first use.
+
+Rule: importing this module imports no model client, no engine and no model; only using it does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from activities.answers import Answerer
+from activities.errors import ModelUnavailable
+from activities.vectors import VectorStore, vector_store_from_env
+
+if TYPE_CHECKING:
+    from activities.embeddings import Embedder
+
+Stores = Callable[[str], VectorStore]
+
+
+class Knowledge:
+    """The embedder, the answerer and the indexes of one worker; the environment decides what is not given.
+
+    Args:
+        embedder: Default: `activities.embeddings.embedder_from_env()`.
+        answerer: Default: `activities.answering.answerer_from_env()`.
+        stores: Gives the store for an index's space. Default: `activities.vectors.vector_store_from_env`.
+
+    Example:
+        found = await Knowledge().index("handbook").search_sparse("refund approval")
+    """
+
+    def __init__(
+        self,
+        *,
+        embedder: Embedder | None = None,
+        answerer: Answerer | None = None,
+        stores: Stores = vector_store_from_env,
+    ) -> None:
+        self._embedder = embedder
+        self._answerer = answerer
+        self._stores = stores
+        self._indexes: dict[str, VectorStore] = {}
+        self._building = threading.RLock()
+
+    @property
+    def embedder(self) -> Embedder:
+        """Turns texts into vectors."""
+        with self._building:
+            if self._embedder is None:
+                self._embedder = _default_embedder()
+            return self._embedder
+
+    @property
+    def answerer(self) -> Answerer:
+        """Rewrites, answers, judges."""
+        with self._building:
+            if self._answerer is None:
+                self._answerer = _default_answerer(self.embedder)
+            return self._answerer
+
+    def index(self, name: str) -> VectorStore:
+        """The index of this name, for the vectors of this embedder; the same object each time."""
+        with self._building:
+            store = self._indexes.get(name)
+            if store is None:
+                store = self._indexes[name] = self._stores(f"{self.embedder.name} {name}")
+            return store
+
+    async def close(self) -> None:
+        """Releases the files and connections of the indexes; using them again opens them again."""
+        with self._building:
+            indexes, self._indexes = self._indexes, {}
+        for store in indexes.values():
+            await store.close()
+
+
+def _default_embedder() -> Embedder:
+    try:
+        from activities.embeddings import embedder_from_env
+    except ImportError as error:
+        raise ModelUnavailable(f"No embedder can be built ({error}). Install everstep[openai,embeddings].") from error
+    return embedder_from_env()
+
+
+def _default_answerer(embedder: Embedder) -> Answerer:
+    try:
+        from activities.answering import answerer_from_env
+    except ImportError as error:
+        raise ModelUnavailable(f"No answerer can be built ({error}). Install everstep[openai].") from error
+    return answerer_from_env(embedder)

@@ -1,0 +1,310 @@
+"""`RagFlow` answers a question from indexed documents in three ways, lets a person approve the best, and publishes it.
+
+    rewrite → embed → search → answer → evaluate (three strategies side by side) → select → a person → publish | expire
+
+Every model call and every search is a step of its own: each is seen in the history, and retried alone. Events carry
+short passages and scores; whole documents stay where they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from activities.answers import Answer, Source, with_sources
+from activities.errors import ModelContextOverflow, ModelRefused
+from activities.knowledge import Knowledge
+from activities.outbox import Outbox, Publication
+from activities.packed import pack, unpack
+from activities.rank_fusion import merged
+from activities.vectors import Passage, VectorStore
+from everstep import Context, Workflow, step
+from everstep.events import Event, HumanResponseEvent, InputExpiredEvent, InputRequiredEvent, StartEvent, StopEvent
+from workflows.indexing import IndexFlow
+from workflows.shared import MODEL_SECONDS, RETRIES, Progress
+
+__all__ = ["ApprovalGiven", "ApprovalRequested", "Ask", "IndexFlow", "RagFlow", "RagResult", "Score"]
+
+Strategy = Literal["dense", "sparse", "fused"]
+STRATEGIES: tuple[Strategy, ...] = ("fused", "dense", "sparse")
+"""By meaning, by words, by both. Of equal answers, the first in this order is taken."""
+
+
+class Ask(StartEvent):
+    """Answer a question from an index, and publish the answer once a person has approved it.
+
+    Attributes:
+        question: in plain words.
+        index: the name of the index; see `IndexFolder`.
+        passages: how many passages an answer is made from, 1 to 20.
+        due: seconds until which a person may approve; None: for ever.
+        assignee: the person or role that is asked to approve.
+    """
+
+    question: str
+    index: str = "default"
+    passages: int = 5
+    due: float | None = None
+    assignee: str | None = None
+
+
+class Rewritten(Event):
+    """The question and other ways to search for its answer, the question first."""
+
+    queries: list[str]
+
+
+class Search(Event):
+    """Search by one strategy; `vectors` are those of the queries, packed, where it needs them."""
+
+    strategy: Strategy
+    queries: list[str]
+    vectors: list[str] = Field(default_factory=list[str])
+
+
+class Retrieved(Event):
+    """What one strategy found, best first."""
+
+    strategy: Strategy
+    passages: list[Passage]
+
+
+class Drafted(Event):
+    """One strategy's answer, with what it was made from."""
+
+    strategy: Strategy
+    answer: Answer
+    passages: list[Passage]
+
+
+class Score(BaseModel):
+    """What the answer of one strategy is worth, each from 0 to 1, and why."""
+
+    strategy: Strategy
+    score: float = 0.0
+    grounded: float = 0.0
+    complete: float = 0.0
+    found: bool = True
+    remarks: str = ""
+
+
+class Evaluated(Event):
+    """One strategy's answer with its citations resolved, and its score."""
+
+    score: Score
+    answer: str
+    sources: list[Source]
+
+
+class ApprovalGiven(HumanResponseEvent):
+    """The person's word on a draft. `answer`, when given, is published instead of it; `comment` says why."""
+
+    approved: bool
+    answer: str | None = None
+    comment: str = ""
+
+
+class ApprovalRequested(InputRequiredEvent):
+    """Asks a person whether this answer may be published. `model` says what wrote it."""
+
+    response_event = ApprovalGiven
+
+    question: str
+    answer: str
+    sources: list[Source]
+    scores: list[Score]
+    strategy: Strategy
+    model: str
+
+
+Status = Literal["published", "rejected", "expired", "unanswered"]
+
+
+class RagResult(StopEvent):
+    """How a question ended.
+
+    `status` is published, rejected by the person, expired (nobody approved in time), or unanswered (the documents do
+    not hold the answer); `reason` says more. `published_to` is the file of a published answer.
+    """
+
+    status: Status
+    question: str
+    answer: str = ""
+    sources: list[Source] = Field(default_factory=list[Source])
+    scores: list[Score] = Field(default_factory=list[Score])
+    strategy: Strategy | None = None
+    reason: str = ""
+    published_to: str = ""
+    model: str = ""
+
+
+class RagFlow(Workflow):
+    """Answers a question from an index in three ways, lets a person approve the best, and publishes it once.
+
+    Args:
+        knowledge: embedder, answerer and indexes; by default those that the environment names.
+        outbox: where answers are published.
+        options: of `Workflow`.
+
+    Example:
+        handler = RagFlow().run(question="How long may a refund wait?", due=3600)
+    """
+
+    def __init__(self, knowledge: Knowledge | None = None, outbox: Outbox | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.knowledge = knowledge or Knowledge()
+        self.outbox = outbox or Outbox()
+
+    @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
+    async def rewrite(self, ctx: Context, ev: Ask) -> Rewritten | RagResult:
+        """Find other ways to search for the answer."""
+        answerer = self.knowledge.answerer
+        await ctx.store.set("ask", ev)
+        await ctx.store.set("model", answerer.describe())
+        ctx.write_event_to_stream(Progress(stage="rewrite", text=answerer.describe()))
+        if not ev.question.strip():
+            return await _unanswered(ctx, "The question is empty: ask something.")
+        queries = await answerer.rewrite(ev.question)
+        ctx.write_event_to_stream(Progress(stage="rewrite", text=" | ".join(queries), total=len(queries)))
+        return Rewritten(queries=queries)
+
+    @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
+    async def embed(self, ctx: Context, ev: Rewritten) -> list[Search] | RagResult:
+        """Turn the queries into vectors, and search in three ways side by side."""
+        index: str = await ctx.store.get("ask.index")
+        if await self.knowledge.index(index).count() == 0:
+            return await _unanswered(ctx, f"The index {index!r} is empty: run IndexFlow with index={index!r} first.")
+        vectors = [pack(vector) for vector in await self.knowledge.embedder.embed(ev.queries)]
+        return [
+            Search(strategy=strategy, queries=ev.queries, vectors=[] if strategy == "sparse" else vectors)
+            for strategy in STRATEGIES
+        ]
+
+    @step(retry_policy=RETRIES, timeout=60)
+    async def search(self, ctx: Context, ev: Search) -> Retrieved:
+        """Find passages by one strategy, for all the queries."""
+        limit = min(max(int(await ctx.store.get("ask.passages")), 1), 20)
+        store = self.knowledge.index(await ctx.store.get("ask.index"))
+        found = await _searched(store, ev, limit)
+        text = ", ".join(passage.place for passage in found[:3]) or "nothing"
+        ctx.write_event_to_stream(Progress(stage="search", strategy=ev.strategy, text=text, total=len(found)))
+        return Retrieved(strategy=ev.strategy, passages=found)
+
+    @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
+    async def answer(self, ctx: Context, ev: Retrieved) -> Drafted:
+        """Answer from the passages of one strategy."""
+        question: str = await ctx.store.get("ask.question")
+        passages = ev.passages
+        while True:
+            try:
+                answer = await self.knowledge.answerer.answer(question, passages)
+                break
+            except ModelContextOverflow:
+                if len(passages) == 1:
+                    raise
+                passages = passages[: len(passages) // 2]  # the best ones
+            except ModelRefused as error:
+                # Other passages may find the model willing: this strategy is out, the run is not.
+                answer = Answer(text=str(error), found=False)
+                break
+        text = answer.text.replace("\n", " ")
+        ctx.write_event_to_stream(Progress(stage="answer", strategy=ev.strategy, text=text[:200]))
+        return Drafted(strategy=ev.strategy, answer=answer, passages=passages)
+
+    @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
+    async def evaluate(self, ctx: Context, ev: Drafted) -> Evaluated:
+        """Judge one answer: borne out by its sources? All that was asked?"""
+        verdict = await self.knowledge.answerer.evaluate(await ctx.store.get("ask.question"), ev.answer, ev.passages)
+        score = Score(
+            strategy=ev.strategy,
+            score=round(verdict.score, 3),
+            grounded=round(verdict.grounded, 3),
+            complete=round(verdict.complete, 3),
+            found=ev.answer.found,
+            remarks=verdict.remarks,
+        )
+        said = f"{score.score:.2f}: grounded {score.grounded:.2f}, complete {score.complete:.2f}. {score.remarks}"
+        ctx.write_event_to_stream(Progress(stage="evaluate", strategy=ev.strategy, text=said.strip()))
+        answer, sources = with_sources(ev.answer, ev.passages)
+        return Evaluated(score=score, answer=answer, sources=sources)
+
+    @step
+    async def select(self, ctx: Context, evs: list[Evaluated]) -> ApprovalRequested | RagResult:
+        """Take the best answer, and ask a person whether it may be published."""
+        ranked = sorted(evs, key=lambda ev: (-ev.score.score, STRATEGIES.index(ev.score.strategy)))
+        scores = [ev.score for ev in ranked]
+        await ctx.store.set("scores", scores)
+        best = ranked[0]
+        if not best.score.found or best.score.score == 0:
+            return await _unanswered(ctx, best.score.remarks or "The documents do not hold the answer.")
+        ask: dict[str, Any] = await ctx.store.get("ask")
+        request = ApprovalRequested(
+            question=ask["question"],
+            answer=best.answer,
+            sources=best.sources,
+            scores=scores,
+            strategy=best.score.strategy,
+            model=await ctx.store.get("model"),
+            due=ask["due"],
+            assignee=ask["assignee"],
+        )
+        await ctx.store.set("draft", {"answer": best.answer, "sources": best.sources, "strategy": best.score.strategy})
+        return request
+
+    @step(retry_policy=RETRIES, timeout=60)
+    async def publish(self, ctx: Context, ev: ApprovalGiven) -> RagResult:
+        """Publish what was approved, exactly once: an attempt that is repeated finds the first one's file."""
+        if not ev.approved:
+            return await _ended(ctx, "rejected", ev.comment or "The person who was asked said no, without a reason.")
+        result = await _ended(ctx, "published", ev.comment)
+        if ev.answer is not None and ev.answer.strip():
+            result.answer = ev.answer.strip()
+        publication = Publication(
+            question=result.question,
+            answer=result.answer,
+            sources=result.sources,
+            model=result.model,
+            comment=ev.comment,
+        )
+        path = await asyncio.to_thread(self.outbox.publish, ctx.idempotency_key, publication)
+        result.published_to = str(path)
+        return result
+
+    @step
+    async def expire(self, ctx: Context, ev: InputExpiredEvent) -> RagResult:
+        """Nobody approved in time: nothing is published."""
+        return await _ended(ctx, "expired", f"Nobody approved the answer by {ev.due:%Y-%m-%d %H:%M:%S %Z}.")
+
+
+async def _searched(store: VectorStore, ev: Search, limit: int) -> list[Passage]:
+    """What one strategy finds for all the queries, each searched alone."""
+    if ev.strategy == "sparse":
+        searches = [store.search_sparse(query, limit) for query in ev.queries]
+    else:
+        pairs = list(zip(ev.queries, map(unpack, ev.vectors), strict=True))
+        if ev.strategy == "dense":
+            searches = [store.search_dense(vector, limit) for _, vector in pairs]
+        else:
+            searches = [store.search_fused(query, vector, limit) for query, vector in pairs]
+    results: Sequence[list[Passage]] = await asyncio.gather(*searches)
+    return merged(results, limit)
+
+
+async def _unanswered(ctx: Context, reason: str) -> RagResult:
+    return await _ended(ctx, "unanswered", reason)
+
+
+async def _ended(ctx: Context, status: Status, reason: str) -> RagResult:
+    """The result so far, from the run's state."""
+    draft: dict[str, Any] = await ctx.store.get("draft", default={})
+    return RagResult(
+        status=status,
+        reason=reason,
+        question=await ctx.store.get("ask.question"),
+        model=await ctx.store.get("model"),
+        scores=await ctx.store.get("scores", default=[]),
+        **draft,
+    )
