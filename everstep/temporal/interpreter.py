@@ -397,6 +397,8 @@ class Interpreter:
             raw({"flow": self._flow, "messages": messages}),
             start_to_close_timeout=timedelta(seconds=30),
             retry_policy=SERVER_RETRIES,
+            # The SDK's own ids are numbers, as those of invocations are: a step that runs could have the same.
+            activity_id=f"judge-{batch[0].message}",
             summary=", ".join(dict.fromkeys(name for c in batch for name in c.types)),
         )
         task.add_done_callback(self._judged)
