@@ -50,7 +50,8 @@ class Attempts:
     def failure(self) -> Failure:
         """The failure for good, after the last `failed`."""
         error = self.last_error
-        assert error is not None and self.last_failed_at is not None
+        assert error is not None
+        assert self.last_failed_at is not None
         return Failure(
             error_name(error),
             str(error),

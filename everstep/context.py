@@ -1,4 +1,7 @@
-"""`Context`: what a step may do beyond returning events. Everything but published events is buffered until it succeeds."""
+"""`Context`: what a step may do beyond returning events.
+
+Everything but published events is buffered until the step succeeds.
+"""
 
 from __future__ import annotations
 
@@ -102,4 +105,6 @@ class Context(InjectedContext, Generic[StateT]):
             self._scope.publish(self._scope.wrap(ev))
 
     def __reduce__(self) -> Any:
-        raise ContextStateError("a step's Context belongs to one attempt and cannot be pickled; pass what you need instead")
+        raise ContextStateError(
+            "a step's Context belongs to one attempt and cannot be pickled; pass what you need instead"
+        )

@@ -18,8 +18,8 @@ _log = logging.getLogger("everstep")
 class StreamItem:
     """One published event, with where it stands in the stream and which attempt published it.
 
-    `offset` goes into `stream_items(after=…)` to read on from there. A reader that sees a later attempt of an invocation can
-    drop what an earlier one had published.
+    `offset` goes into `stream_items(after=…)` to read on from there. A reader that sees a later attempt of an
+    invocation can drop what an earlier one had published.
     """
 
     event: Event

@@ -123,14 +123,13 @@ class Invoker:
             work = asyncio.get_running_loop().run_in_executor(
                 self._executor, functools.partial(carried.run, functools.partial(function, **arguments))
             )
+        limit = asyncio.timeout(timeout)
         try:
-            if timeout is None:
-                return await work
-            async with asyncio.timeout(timeout) as limit:
+            async with limit:
                 return await work
         except TimeoutError as error:
             scope.cancelled.set()
-            if timeout is not None and limit.expired():  # pyright: ignore[reportPossiblyUnboundVariable]
+            if timeout is not None and limit.expired():
                 raise StepTimeoutError(spec.name, timeout) from error
             raise
         except asyncio.CancelledError:
@@ -151,13 +150,13 @@ class Invoker:
     def _envelope(self, spec: StepSpec, event: Any) -> Envelope:
         if not isinstance(event, Event):
             raise WorkflowRuntimeError(
-                f"step {spec.name!r} returned {type(event).__name__}, which is no Event; return an Event, or None for nothing"
+                f"step {spec.name!r} returned {type(event).__name__}, which is no Event; return one, or None"
             )
         envelope = self.encode(event)
         if self.types.resolve(envelope.type) is None:
             raise WorkflowRuntimeError(
-                f"step {spec.name!r} returned {envelope.type}, which flow {self.flow.workflow_name} does not declare; add it "
-                "to the step's return annotation"
+                f"step {spec.name!r} returned {envelope.type}, which flow {self.flow.workflow_name} does not declare; "
+                "add it to the step's return annotation"
             )
         return envelope
 

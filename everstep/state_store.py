@@ -23,8 +23,8 @@ StateSource = Callable[[], Awaitable[Mapping[str, Any]]]
 class StateStore:
     """The state of a run: nested plain data, read and set by dotted path.
 
-    Values are plain JSON; pydantic models, dataclasses, dates and the like are turned into it when they are set. Where two
-    invocations write the same path, the one that completes last wins.
+    Values are plain JSON; pydantic models, dataclasses, dates and the like are turned into it when they are set. Where
+    two invocations write the same path, the one that completes last wins.
 
     Example:
         >>> await ctx.store.set("cart.total", 12)
@@ -110,7 +110,7 @@ def _plain(path: str, value: Any) -> Any:
         json.dumps(plain, allow_nan=False)
     except (PydanticSerializationError, ValueError, TypeError) as error:
         raise StateValueError(
-            f"the state at {path!r} cannot hold a {type(value).__name__}: {error}. Set plain JSON, a pydantic model or a "
-            "dataclass; keep connections and the like out of the state"
+            f"the state at {path!r} cannot hold a {type(value).__name__}: {error}. Set plain JSON, a pydantic model "
+            "or a dataclass; keep connections and the like out of the state"
         ) from None
     return plain

@@ -1,10 +1,10 @@
-"""What the drivers send to a step, with its plain JSON form: it is the input of the step's activity, readable in the UI."""
+"""What the drivers send to a step, and what people and programs send to a run, with their plain JSON forms."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from everstep.engine.messages import Envelope
 
@@ -86,7 +86,7 @@ def parse_answer(arguments: Sequence[Any]) -> Incoming:
     _texts(hints)
     answer = body.get("answer")
     if isinstance(answer, dict) and not body.keys() - {*_ANSWER_KEYS, "answer"}:
-        fields: Mapping[str, Any] = answer  # pyright: ignore[reportUnknownVariableType]
+        fields = cast("Mapping[str, Any]", answer)
     else:
         fields = {key: value for key, value in body.items() if key not in hints}
     return Incoming(fields, hints.get("type"), hints.get("request"), None, hints.get("by"))
@@ -101,15 +101,14 @@ def parse_event(arguments: Sequence[Any]) -> Incoming:
     body = _object(arguments, 'an event is one JSON object: {"type": "Note", "data": {"text": "…"}}')
     hints = {key: body[key] for key in ("type", "step", "by") if key in body}
     _texts(hints)
-    data = body.get("data", {})
+    data: Any = body.get("data", {})
     if not isinstance(data, dict):
         raise MalformedMessageError(f"the event's data must be a JSON object, not {_kind(data)}")
     unknown = body.keys() - {"type", "step", "by", "data"}
     if unknown:
-        raise MalformedMessageError(
-            f"an event has no key {sorted(unknown)[0]!r}; put the event's fields under \"data\""
-        )
-    return Incoming(data, hints.get("type"), None, hints.get("step"), hints.get("by"))  # pyright: ignore[reportUnknownArgumentType]
+        raise MalformedMessageError(f'an event has no key {sorted(unknown)[0]!r}; put the event\'s fields under "data"')
+    fields = cast("Mapping[str, Any]", data)
+    return Incoming(fields, hints.get("type"), None, hints.get("step"), hints.get("by"))
 
 
 def _object(arguments: Sequence[Any], wanted: str) -> dict[str, Any]:
@@ -117,7 +116,7 @@ def _object(arguments: Sequence[Any], wanted: str) -> dict[str, Any]:
         raise MalformedMessageError(f"{wanted}; {len(arguments)} values came")
     if not isinstance(arguments[0], dict):
         raise MalformedMessageError(f"{wanted}; {_kind(arguments[0])} came")
-    return arguments[0]  # pyright: ignore[reportUnknownVariableType]
+    return cast("dict[str, Any]", arguments[0])
 
 
 def _texts(hints: Mapping[str, Any]) -> None:
@@ -127,5 +126,12 @@ def _texts(hints: Mapping[str, Any]) -> None:
 
 
 def _kind(value: Any) -> str:
-    names = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    names: dict[Any, str] = {
+        str: "a string",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        list: "a list",
+        dict: "an object",
+    }
     return names.get(type(value), "null")

@@ -112,7 +112,9 @@ def engine_is_pure(found: Import) -> str | None:
     return "the engine imports the standard library's data tools and everstep.flow.definition, nothing else"
 
 
-WORKFLOW_CODE = tuple(f"everstep.temporal.{name}" for name in ("interpreter", "boundary", "names", "payloads"))
+WORKFLOW_CODE = tuple(
+    f"everstep.temporal.{name}" for name in ("interpreter", "step_runner", "endings", "boundary", "names", "payloads")
+)
 
 
 def interpreter_is_narrow(found: Import) -> str | None:

@@ -11,6 +11,9 @@ from everstep.engine.requests import REFUSALS_KEPT, REFUSED_SIZE_KEPT, Message, 
 from everstep.engine.run import Run
 from everstep.engine.scheduling import Recoveries
 
+CLOSED_REQUESTS_KEPT = 1000
+"""How many closed requests a run remembers; older ones are read in its history. A snapshot must not grow for ever."""
+
 TAKEN_KEYS_KEPT = 1000
 """How many senders' message ids are remembered, so that a message sent again is taken once."""
 
@@ -51,14 +54,24 @@ def answer_types(run: Run, question: Envelope) -> tuple[str, ...]:
     return tuple(name for name in accepted if name in events and events[name].is_a("HumanResponseEvent"))
 
 
+def was_asked(run: Run, request_id: str) -> bool:
+    """Whether this is the id of a request that the run once had."""
+    step, _, number = request_id.rpartition("-")
+    return number.isdecimal() and len(number) < 10 and 0 < int(number) <= run.request_counts.get(step, 0)
+
+
 def due_timer(request: Request) -> str:
     """The name of the timer that bounds a request."""
     return f"due:{request.id}"
 
 
 def close(run: Run, request: Request) -> None:
-    """A request needs no more answers; its timer is no longer needed."""
+    """A request needs no more answers; its timer is no longer needed. The oldest closed one is forgotten."""
     run.open_requests.pop(request.id, None)
+    run.closed_requests[request.id] = None
+    oldest = next(iter(run.closed_requests))
+    if len(run.closed_requests) > CLOSED_REQUESTS_KEPT and not run.requests[oldest].judging:
+        del run.closed_requests[oldest], run.requests[oldest]
     timer = due_timer(request)
     if run.timers.pop(timer, None) is not None:
         run.commands.append(CancelTimer(timer))

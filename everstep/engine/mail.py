@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from itertools import islice
 from typing import Any, cast
 
-from everstep.engine.asking import accept, close, due_timer, iso, over, record_refusal, refuse, reply
+from everstep.engine.asking import accept, close, due_timer, iso, over, record_refusal, refuse, reply, was_asked
 from everstep.engine.commands import FailRun, JudgeMessage
 from everstep.engine.delivery import deliver, fail, release
 from everstep.engine.inputs import MessageMalformed, MessageReceived, MessagesJudged, Verdict
@@ -138,7 +138,8 @@ def _receive_answer(run: Run, entry: Message, type_name: str | None) -> None:
     request = run.requests.get(entry.request)
     if request is None:
         unknown, entry.request = entry.request, None
-        refuse(run, entry, f"there is no request {unknown!r}; open are: {_names(run.open_requests)}")
+        what = f"request {unknown} was closed" if was_asked(run, unknown) else f"there is no request {unknown!r}"
+        refuse(run, entry, f"{what}; open are: {_names(run.open_requests)}")
     elif request.status != "open" or request.overdue:
         refuse(run, entry, _closed(request))
     elif type_name is not None and not _answers(run, type_name, request):

@@ -40,6 +40,7 @@ class Run:
         self.streams: dict[int, Stream] = {ROOT: Stream(ROOT, None, ())}
         self.requests: dict[str, Request] = {}
         self.open_requests: dict[str, None] = {}
+        self.closed_requests: dict[str, None] = {}
         self.request_counts: dict[str, int] = {}
         self.messages: dict[int, Message] = {}
         self.judging_keys: dict[str, int] = {}
@@ -94,6 +95,7 @@ class Run:
             "streams": [stream.to_json() for stream in self.streams.values()],
             "requests": [request.to_json() for request in self.requests.values()],
             "open_requests": list(self.open_requests),
+            "closed_requests": list(self.closed_requests),
             "request_counts": dict(self.request_counts),
             "messages": [message.to_json() for message in self.messages.values()],
             "taken_keys": list(self.taken_keys.items()),
@@ -119,6 +121,7 @@ class Run:
                 stream.within(self.streams[stream.parent])
         self.requests = {item["id"]: Request.from_json(item) for item in data["requests"]}
         self.open_requests = dict.fromkeys(data["open_requests"])
+        self.closed_requests = dict.fromkeys(data["closed_requests"])
         self.request_counts = dict(data["request_counts"])
         self.messages = {item["id"]: Message.from_json(item) for item in data["messages"]}
         self.judging_keys = {item.key: item.id for item in self.messages.values() if item.key is not None}

@@ -37,7 +37,8 @@ class LocalHandler(WorkflowHandler):
         start = 0 if after is None else int(after) + 1
         async for entry in self._run.stream.read(start):
             if expose_internal or not entry.internal:
-                yield StreamItem(self._run.invoker.decode(entry.event), str(entry.index), entry.invocation, entry.attempt)
+                event = self._run.invoker.types.shown(entry.event.type, entry.event.data)
+                yield StreamItem(event, str(entry.index), entry.invocation, entry.attempt)
 
     async def send_event(self, message: Event, step: str | None = None) -> None:
         envelope = self._run.invoker.encode(message)
@@ -52,9 +53,7 @@ class LocalHandler(WorkflowHandler):
         if isinstance(answer, Event):
             envelope = self._run.invoker.encode(answer)
             type_name, data = envelope.type, envelope.data
-        await self._run.send(
-            cast("Mapping[str, Any]", data), type_name=type_name, answer=True, request=request, by=by
-        )
+        await self._run.send(cast("Mapping[str, Any]", data), type_name=type_name, answer=True, request=request, by=by)
 
     async def requests(self, *, only_open: bool = True) -> list[dict[str, Any]]:
         return views.requests(self._run.engine.run, only_open=only_open)

@@ -1,7 +1,7 @@
 """When a run continues as new: long before its history is too long, at a quiet point, without losing anything.
 
-Past the soft limit steps are no longer started and those that run may end; if they take longer than the drain, the run goes
-on and tries later. Past the hard limit what still runs is moved: it runs again behind the boundary, uncounted.
+Past the soft limit steps are no longer started and those that run may end; if they take longer than the drain, the run
+goes on and tries later. Past the hard limit what still runs is moved: it runs again behind the boundary, uncounted.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from everstep.engine.scheduling import Scheduler
 class Limits:
     """What the worker that begins a run sets for all of it; recorded, so that replay sees the same.
 
-    `continue_at_events` and `continue_at_bytes` are the soft limits of a history; the hard ones are five times as high.
-    `drain_seconds` bounds the wait for running steps. `heartbeat_seconds` is after what silence a worker counts as lost.
-    `payload` is the server's limit for one payload in bytes, None where external storage takes large ones.
+    `continue_at_events` and `continue_at_bytes` are a history's soft limits; the hard ones are five times as high.
+    `drain_seconds` bounds the wait for running steps. After `heartbeat_seconds` of silence
+    a worker counts as lost. `payload` is the server's limit for one payload in bytes, None where external storage takes large ones.
     """
 
     continue_at_events: int = 2_000

@@ -1,7 +1,7 @@
 """All activities of the flows that a worker serves: their steps, the beginning of runs, the judging of messages.
 
-One more is dynamic: it answers for steps that this worker does not have, so that a missing step waits, visibly, and neither
-breaks replay nor uses up attempts.
+One more is dynamic: it answers for steps that this worker does not have, so that a missing step waits, visibly, and
+neither breaks replay nor uses up attempts.
 """
 
 from __future__ import annotations

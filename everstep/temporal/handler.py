@@ -156,9 +156,9 @@ class TemporalHandler(WorkflowHandler):
                 return
             except WorkflowUpdateFailedError as error:
                 reason = error.cause
-                if not isinstance(reason, ApplicationError) or reason.type == "AcceptedUpdateCompletedWorkflow":
-                    if asyncio.get_running_loop().time() < deadline and await self._goes_on():
-                        continue
+                crossed = not isinstance(reason, ApplicationError) or reason.type == "AcceptedUpdateCompletedWorkflow"
+                if crossed and asyncio.get_running_loop().time() < deadline and await self._goes_on():
+                    continue
                 text = reason.message if isinstance(reason, ApplicationError) else str(reason)
                 raise ResponseRefusedError(text) from None
             except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
@@ -186,10 +186,12 @@ class TemporalHandler(WorkflowHandler):
         return WorkflowRuntimeError(f"the Temporal server refused a call for run {self.run_id}: {error}")
 
     def _event(self, envelope: Envelope) -> Event:
-        cls = self._types.resolve(envelope.type) if self._types is not None else LIBRARY.get(envelope.type)
+        if self._types is not None:
+            return self._types.shown(envelope.type, envelope.data)
+        cls = LIBRARY.get(envelope.type)
         if cls is None:
             return Event(**{**envelope.data, "type_name": envelope.type})
-        return event_from_data(cls, envelope.data, self._types.resolve if self._types else None)
+        return event_from_data(cls, envelope.data)
 
 
 LIBRARY: dict[str, type[Event]] = {"StopEvent": StopEvent}

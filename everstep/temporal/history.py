@@ -100,46 +100,52 @@ class HistoryReader:
         if kind == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
             scheduled = event.activity_task_scheduled_event_attributes
             self._activities[event.event_id] = (scheduled.activity_type.name, scheduled.activity_id)
-        elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
-            done = event.activity_task_completed_event_attributes
-            activity, activity_id = self._activities.pop(done.scheduled_event_id, ("", ""))
-            if self._is_step(activity):
-                for item in self._outcome(await self._json(done.result), activity_id):
-                    yield item
-        elif kind == EventType.EVENT_TYPE_MARKER_RECORDED:
-            async for item in self._marker(event):
-                yield item
-        elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
-            signal = event.workflow_execution_signaled_event_attributes
-            if signal.signal_name == names.PUBLISH:
-                batch = await self._json(signal.input)
-                for data in batch["events"]:
-                    yield Published(Envelope.from_json(data), "", batch["invocation"], batch["attempt"])
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
             await self._started(event)
         else:
-            end = await self._end(event)
-            if end is not None:
-                yield Published(end, "")
+            for item in await self._shown(event):
+                yield item
+
+    async def _shown(self, event: HistoryEvent) -> Sequence[Published]:
+        kind = event.event_type
+        if kind == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+            return await self._completed(event)
+        if kind == EventType.EVENT_TYPE_MARKER_RECORDED:
+            return await self._marker(event)
+        if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+            return await self._signaled(event)
+        end = await self._end(event)
+        return [] if end is None else [Published(end, "")]
+
+    async def _completed(self, event: HistoryEvent) -> Sequence[Published]:
+        done = event.activity_task_completed_event_attributes
+        activity, activity_id = self._activities.pop(done.scheduled_event_id, ("", ""))
+        return self._outcome(await self._json(done.result), activity_id) if self._is_step(activity) else []
+
+    async def _signaled(self, event: HistoryEvent) -> Sequence[Published]:
+        signal = event.workflow_execution_signaled_event_attributes
+        if signal.signal_name != names.PUBLISH:
+            return []
+        batch = await self._json(signal.input)
+        source = batch["invocation"], batch["attempt"]
+        return [Published(Envelope.from_json(data), "", *source) for data in batch["events"]]
 
     async def _started(self, event: HistoryEvent) -> None:
         values = await self._values(event.workflow_execution_started_event_attributes.input)
         if len(values) > 1 and isinstance(values[1], dict):
             self._set_definition(cast("dict[str, Any]", values[1])["everstep"]["definition"])
 
-    async def _marker(self, event: HistoryEvent) -> AsyncIterator[Published]:
+    async def _marker(self, event: HistoryEvent) -> Sequence[Published]:
+        """What a local activity left: the definition of the run, or the outcome of a local step."""
         marker = event.marker_recorded_event_attributes
         if marker.marker_name != "core_local_activity" or "result" not in marker.details:
-            return
+            return []
         about = await self._json(marker.details["data"])
         result = await self._json(marker.details["result"])
         activity = about.get("activity_type", "")
-        if activity == names.BEGIN:
-            if "definition" in result:
-                self._set_definition(result["definition"])
-        elif self._is_step(activity):
-            for item in self._outcome(result, about.get("activity_id", "")):
-                yield item
+        if activity == names.BEGIN and "definition" in result:
+            self._set_definition(result["definition"])
+        return self._outcome(result, about.get("activity_id", "")) if self._is_step(activity) else []
 
     def _set_definition(self, definition: Mapping[str, Any]) -> None:
         self._router = Router(FlowDefinition.from_json(definition))

@@ -15,30 +15,20 @@ from typing import Any, cast
 
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy, SearchAttributeKey
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+from temporalio.exceptions import ApplicationError
 
 from everstep.engine import commands as do
 from everstep.engine import inputs as happened
 from everstep.engine import views
 from everstep.engine.core import Engine
-from everstep.engine.messages import Envelope, Failure, Outcome
+from everstep.engine.messages import Envelope
 from everstep.flow.definition import FlowDefinition
 from everstep.temporal import names
 from everstep.temporal.boundary import Boundary, Limits
-from everstep.temporal.payloads import dump, raw, raw_bytes
-from everstep.wire import STATE_RIDES_ALONG, Incoming, MalformedMessageError, StepCall, parse_answer, parse_event
-
-ATTEMPT_LIMIT = timedelta(days=3650)
-"""A step's own timeout is kept by its worker and a lost worker is seen by its heartbeats, so the server's bound is none."""
-
-SERVER_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
-"""For what no policy decides, above all lost workers; a step's own failures carry their delay with them."""
-
-TASK_BYTES = 1_500_000
-"""How many bytes of step inputs one workflow task schedules: above 4 MB a server ends the run."""
-
-LOCAL_STREAK = 50
-"""After how many local steps in one workflow task the chain is broken, so that history is kept and messages come in."""
+from everstep.temporal.endings import run_failure, run_result
+from everstep.temporal.payloads import raw
+from everstep.temporal.step_runner import SERVER_RETRIES, StepRunner
+from everstep.wire import Incoming, MalformedMessageError, parse_answer, parse_event
 
 _WAITING = SearchAttributeKey.for_bool(names.WAITING)
 
@@ -52,17 +42,12 @@ class Interpreter:
         self._limits = Limits()
         self._ended: asyncio.Future[do.CompleteRun | do.FailRun | do.CancelRun | None] = asyncio.Future()
         self._boundary: Boundary | None = None
+        self._steps: StepRunner | None = None
         self._early: list[happened.Input | tuple[happened.MessageReceived, asyncio.Future[str | None]]] = []
-        self._steps: dict[int, asyncio.Task[Any]] = {}
         self._timers: dict[str, asyncio.Task[None]] = {}
         self._senders: dict[int, asyncio.Future[str | None]] = {}
         self._to_judge: list[do.JudgeMessage] = []
         self._judging = False
-        self._deferred: deque[do.RunStep] = deque()
-        self._deferring = False
-        self._task_mark = 0
-        self._task_bytes = 0
-        self._local_streak = 0
         self._shown_waiting = False
         self._inputs: deque[happened.Input] = deque()
         self._applying = False
@@ -72,23 +57,18 @@ class Interpreter:
         try:
             await self._begin(arguments)
             ended = await asyncio.shield(self._ended)
+            if ended is None:
+                await self._continue()
         except asyncio.CancelledError:
-            if self._ended.done():
-                ended = self._ended.result()
-            else:
-                reason = workflow.cancellation_reason() or ""
-                if self._engine is None:
-                    raise
-                self._feed(happened.CancelRequested(self._now(), reason))
-                ended = self._ended.result()
-        if ended is None:
-            await self._continue()
+            # Also when the run was about to continue as new: the next execution would not know that it was cancelled.
+            if self._engine is not None and self._engine.run.active:
+                self._feed(happened.CancelRequested(self._now(), workflow.cancellation_reason() or ""))
+            ended = None
+        await workflow.wait_condition(workflow.all_handlers_finished)
         if isinstance(ended, do.CompleteRun):
-            await workflow.wait_condition(workflow.all_handlers_finished)
-            return _result(ended.event)
+            return run_result(ended.event)
         if isinstance(ended, do.FailRun):
-            await workflow.wait_condition(workflow.all_handlers_finished)
-            raise _failure(ended)
+            raise run_failure(ended)
         raise asyncio.CancelledError
 
     # What comes from outside
@@ -145,11 +125,12 @@ class Interpreter:
         if len(arguments) > 1 and isinstance(arguments[1], dict) and "everstep" in arguments[1]:
             self._go_on(cast("Mapping[str, Any]", arguments[1]["everstep"]))
             return
-        start = arguments[0] if arguments else {}
+        start: Any = arguments[0] if arguments else {}
         if len(arguments) > 1 or not isinstance(start, dict):
             raise ApplicationError(
                 f"{self._flow} takes one JSON object, the fields of its start event; "
-                f"{len(arguments)} values came" + ("" if isinstance(start, dict) else f", the first no object: {start!r}"),
+                f"{len(arguments)} values came"
+                + ("" if isinstance(start, dict) else f", the first no object: {start!r}"),
                 type="StartRefused",
                 non_retryable=True,
             )
@@ -163,6 +144,7 @@ class Interpreter:
             raise ApplicationError(begun["refused"], type="StartRefused", non_retryable=True)
         self._set_up(begun["definition"], begun["limits"])
         engine = self._engine = Engine(FlowDefinition.from_json(begun["definition"]))
+        self._steps = StepRunner(engine, self._limits, self._feed)
         self._boundary = Boundary(self, engine.run.scheduler)
         self._feed(happened.StartRun(self._now(), Envelope.from_json(begun["start"]), begun.get("state")))
         self._take_early()
@@ -174,6 +156,7 @@ class Interpreter:
     def _go_on(self, carried: Mapping[str, Any]) -> None:
         self._set_up(carried["definition"], carried["limits"])
         engine = self._engine = Engine.restore(FlowDefinition.from_json(carried["definition"]), carried["engine"])
+        self._steps = StepRunner(engine, self._limits, self._feed)
         self._boundary = Boundary(self, engine.run.scheduler)
         self._shown_waiting = carried["waiting"]
         self._feed(happened.Restored(self._now()))
@@ -184,8 +167,8 @@ class Interpreter:
         await workflow.wait_condition(workflow.all_handlers_finished)
         engine = self._engine
         assert engine is not None
-        for task in self._steps.values():
-            task.cancel()
+        assert self._steps is not None
+        self._steps.move()
         carried = {
             "definition": self._pinned,
             "limits": self._limits.to_json(),
@@ -247,7 +230,9 @@ class Interpreter:
             return
         self._take(_received(message, self._now(), answer, None))
 
-    async def _update(self, parse: Callable[[Sequence[Any]], Incoming], arguments: Sequence[Any], *, answer: bool) -> Any:
+    async def _update(
+        self, parse: Callable[[Sequence[Any]], Incoming], arguments: Sequence[Any], *, answer: bool
+    ) -> Any:
         try:
             message = parse(arguments)
         except MalformedMessageError as error:
@@ -271,100 +256,12 @@ class Interpreter:
     # Carrying out commands
 
     def _run_step(self, command: do.RunStep) -> None:
-        self._new_task()
-        if self._deferred:
-            self._defer(command)
-            return
-        engine = self._engine
-        assert engine is not None
-        step = engine.definition.steps[command.step]
-        run = engine.run
-        rides = step.needs_context and (step.local or run.state_size <= STATE_RIDES_ALONG)
-        call = StepCall(
-            workflow.info().workflow_id, command.invocation, command.event, command.batch, run.state if rides else None
-        )
-        data = dump(call.to_json())
-        limit = self._limits.payload
-        if limit is not None and len(data) > limit:
-            message = (
-                f"the input of step {step.name!r} has {len(data)} bytes, over the server's limit of {limit}; pass references "
-                "instead of contents, or set up external storage for payloads"
-            )
-            self._inputs.append(
-                happened.StepFailed(self._now(), command.invocation, Failure("PayloadTooLarge", message))
-            )
-            return
-        if (self._task_bytes and self._task_bytes + len(data) > TASK_BYTES) or (
-            step.local and self._local_streak >= LOCAL_STREAK
-        ):
-            self._defer(command)
-            return
-        self._task_bytes += len(data)
-        activity = names.step_activity(engine.definition.name, step.name)
-        if step.local:
-            self._local_streak += 1
-            task: asyncio.Task[Any] = workflow.start_local_activity(
-                activity,
-                raw_bytes(data),
-                start_to_close_timeout=ATTEMPT_LIMIT,
-                retry_policy=SERVER_RETRIES,
-                activity_id=str(command.invocation),
-                summary=call.event_name,
-            )
-        else:
-            task = workflow.start_activity(
-                activity,
-                raw_bytes(data),
-                task_queue=step.task_queue,
-                start_to_close_timeout=ATTEMPT_LIMIT,
-                heartbeat_timeout=self._limits.heartbeat,
-                retry_policy=SERVER_RETRIES,
-                activity_id=str(command.invocation),
-                summary=call.event_name,
-            )
-        self._steps[command.invocation] = task
-        task.add_done_callback(partial(self._step_done, command.invocation))
-
-    def _step_done(self, invocation: int, task: asyncio.Task[Any]) -> None:
-        if self._steps.pop(invocation, None) is None or self._ended.done():
-            return
-        if task.cancelled():
-            failure = Failure("CancelledError", "the step was cancelled from outside of its run")
-            self._feed(happened.StepFailed(self._now(), invocation, failure))
-        elif (error := task.exception()) is not None:
-            self._feed(happened.StepFailed(self._now(), invocation, _step_failure(error)))
-        else:
-            self._feed(happened.StepSucceeded(self._now(), invocation, Outcome.from_json(task.result() or {})))
-
-    def _new_task(self) -> None:
-        """Start the counts of a workflow task anew when another one has begun."""
-        mark = workflow.info().get_current_history_length()
-        if mark != self._task_mark:
-            self._task_mark = mark
-            self._task_bytes = self._local_streak = 0
-
-    def _defer(self, command: do.RunStep) -> None:
-        """Leave a step to the next workflow task; a timer brings that task about."""
-        self._deferred.append(command)
-        if not self._deferring:
-            self._deferring = True
-            task = asyncio.create_task(workflow.sleep(timedelta(milliseconds=1), summary="next workflow task"))
-            task.add_done_callback(self._run_deferred)
-
-    def _run_deferred(self, _: asyncio.Task[None]) -> None:
-        self._deferring = False
-        waiting, self._deferred = self._deferred, deque()
-        if self._ended.done():
-            return
-        for command in waiting:
-            self._run_step(command)
-        if self._inputs:
-            self._feed(self._inputs.popleft())
+        assert self._steps is not None
+        self._steps.run(command)
 
     def _cancel_step(self, command: do.CancelStep) -> None:
-        task = self._steps.pop(command.invocation, None)
-        if task is not None:
-            task.cancel()
+        assert self._steps is not None
+        self._steps.cancel(command)
 
     def _set_timer(self, command: do.SetTimer) -> None:
         delay = max(0.001, command.at - self._now())
@@ -412,7 +309,9 @@ class Interpreter:
             return
         verdicts = [
             happened.Verdict(
-                item["message"], Envelope.from_json(item["event"]) if item.get("event") else None, item.get("reason", "")
+                item["message"],
+                Envelope.from_json(item["event"]) if item.get("event") else None,
+                item.get("reason", ""),
             )
             for item in task.result()["verdicts"]
         ]
@@ -437,6 +336,8 @@ class Interpreter:
         for task in self._timers.values():
             task.cancel()
         self._timers.clear()
+        if self._steps is not None:
+            self._steps.close()
         if not self._ended.done():
             self._ended.set_result(command)
 
@@ -500,40 +401,4 @@ def workflow_class(flow: str) -> type:
 def _received(message: Incoming, now: float, answer: bool, key: str | None) -> happened.MessageReceived:
     return happened.MessageReceived(
         now, message.data, message.type, answer, message.request, message.step, message.by, key
-    )
-
-
-def _step_failure(error: BaseException) -> Failure:
-    """What a step's activity reports: our own failure record, or whatever else ended it."""
-    cause = error.cause if isinstance(error, ActivityError) and error.cause is not None else error
-    if isinstance(cause, ApplicationError) and cause.details and isinstance(cause.details[0], dict):
-        details = cast("Mapping[str, Any]", cause.details[0])
-        if "type" in details and "message" in details:
-            return Failure.from_json(details)
-    message = cause.message if isinstance(cause, FailureError) else str(cause)
-    kind = (cause.type if isinstance(cause, ApplicationError) else None) or type(cause).__name__
-    return Failure(kind, message)
-
-
-def _result(event: Envelope) -> RawValue:
-    """The run's result as plain JSON: the base stop event's result, or the fields of a typed one."""
-    metadata = {names.TYPE_METADATA: event.type.encode()}
-    if event.type != "StopEvent":
-        return raw(event.data, metadata)
-    free = {key: value for key, value in event.data.items() if key != "result"}
-    if free:
-        metadata[names.FREE_KEYS_METADATA] = dump(free)
-    return raw(event.data.get("result"), metadata)
-
-
-def _failure(command: do.FailRun) -> ApplicationError:
-    """The run's failure as it reads in the Temporal UI."""
-    details: dict[str, Any] = {"kind": command.kind, "step": command.step, "event": command.event}
-    if command.failure is not None:
-        details |= command.failure.to_json()
-    if command.active_steps:
-        details["active_steps"] = list(command.active_steps)
-    kinds = {"step": "StepFailed", "timeout": "RunTimeout", "stuck": "RunStuck", "expired": "RequestExpired"}
-    return ApplicationError(
-        command.message, details, type=kinds.get(command.kind, "RunFailed"), non_retryable=True
     )

@@ -1,4 +1,7 @@
-"""The names by which everstep's parts find each other on a Temporal server. They stand in histories: never change one."""
+"""The names by which everstep's parts find each other on a Temporal server.
+
+They stand in histories: never change one.
+"""
 
 BEGIN = "everstep.begin"
 """Local activity at the start of a run: pins the definition, judges the start event."""

@@ -67,8 +67,8 @@ class StepActivity:
                 Failure(
                     "WorkerLost",
                     f"step {self._step!r} was started {info.attempt - 1} times and its worker was lost "
-                    f"{tally.lost(info.attempt)} times; it probably ends the process that runs it (memory, a crash in native "
-                    "code). Look into the workers' logs.",
+                    f"{tally.lost(info.attempt)} times; it probably ends the process that runs it (memory, a crash in "
+                    "native code). Look into the workers' logs.",
                     info.attempt - 1,
                 )
             )
@@ -206,6 +206,6 @@ def _final(failure: Failure) -> ApplicationError:
 def _too_large(step: str, size: int, limit: int) -> Failure:
     return Failure(
         "PayloadTooLarge",
-        f"step {step!r} returned {size} bytes, over the server's limit of {limit}; return references instead of contents, "
-        "or set up external storage for payloads",
+        f"step {step!r} returned {size} bytes, over the server's limit of {limit}; return references instead of "
+        "contents, or set up external storage for payloads",
     )

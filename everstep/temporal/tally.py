@@ -19,8 +19,8 @@ LOST_WORKERS_ALLOWED = 3
 class Tally:
     """Counts over all attempts of one activity.
 
-    `accounted` are the attempts whose end is known; `failures` those tries that the step itself failed (several may fit into
-    one attempt); `error` is the last of them.
+    `accounted` are the attempts whose end is known; `failures` those tries that the step itself failed (several may fit
+    into one attempt); `error` is the last of them.
     """
 
     accounted: int = 0

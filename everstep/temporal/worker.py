@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -93,7 +93,7 @@ async def serving(
     max_concurrent_steps: int = MAX_CONCURRENT_STEPS,
     graceful_shutdown: float = 10.0,
     **options: Any,
-) -> AsyncIterator[Worker]:
+) -> AsyncGenerator[Worker]:
     """A worker that serves flows within the block, and stops gracefully at its end.
 
     Args:
@@ -102,7 +102,7 @@ async def serving(
         task_queue: what it polls.
         limits: what runs that begin on this worker are given.
         max_concurrent_steps: how many steps it runs at one time.
-        graceful_shutdown: seconds that running steps have to end when the worker stops; the rest goes to another worker.
+        graceful_shutdown: seconds that running steps have to end when the worker stops; the rest goes elsewhere.
         options: further arguments of `temporalio.worker.Worker`.
 
     Example:
@@ -141,9 +141,7 @@ def _instances(flows: Sequence[Flow]) -> list[Workflow]:
         flow.validate()
         if flow.workflow_name in seen:
             raise WorkflowConfigurationError(
-                f"Two flows are named {flow.workflow_name!r}; the name is the workflow type, so rename one of the classes."
+                f"Two flows are named {flow.workflow_name!r}; the name is the workflow type, so rename one."
             )
         seen.add(flow.workflow_name)
     return instances
-
-

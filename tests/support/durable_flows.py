@@ -1,4 +1,7 @@
-"""Flows for tests that kill: each leaves files behind that tell what ran how often. Their folder is in DURABLE_FOLDER."""
+"""Flows for tests that kill: each leaves files behind that tell what ran how often.
+
+Their folder is in DURABLE_FOLDER.
+"""
 
 from __future__ import annotations
 

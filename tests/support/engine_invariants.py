@@ -52,6 +52,8 @@ def _streams(run: Run) -> None:
 def _people(run: Run) -> None:
     open_requests = [one.id for one in run.requests.values() if one.status == "open"]
     assert list(run.open_requests) == open_requests
+    closed = [one.id for one in run.requests.values() if one.status in ("answered", "expired")]
+    assert sorted(run.closed_requests) == sorted(closed)
     judging = Counter(message.request for message in run.messages.values())
     if run.active:
         assert all(one.judging == judging[one.id] for one in run.requests.values())

@@ -51,7 +51,9 @@ def version_1() -> type[Workflow]:
 
         @step
         async def finish(self, ctx: Context, ev: Approved) -> StopEvent:
-            return StopEvent(result={"version": 1, "approved": ev.approved, "priced_by": await ctx.store.get("priced_by")})
+            return StopEvent(
+                result={"version": 1, "approved": ev.approved, "priced_by": await ctx.store.get("priced_by")}
+            )
 
     return OrderFlow
 
@@ -62,7 +64,9 @@ def version_2() -> type[Workflow]:
     class OrderFlow(Workflow):
         @step(num_workers=2)
         async def finish(self, ctx: Context, ev: Approved) -> StopEvent:
-            return StopEvent(result={"version": 2, "approved": ev.approved, "priced_by": await ctx.store.get("priced_by")})
+            return StopEvent(
+                result={"version": 2, "approved": ev.approved, "priced_by": await ctx.store.get("priced_by")}
+            )
 
         @step(num_workers=1)
         async def ask(self, ev: Priced) -> Approve:

@@ -1,4 +1,4 @@
-"""A worker as a process of its own, for tests that end it: `with WorkerProcess(address, queue, "module:Flow") as worker`."""
+"""A worker as a process of its own, for tests that end it."""
 
 from __future__ import annotations
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
-from tests.support.versioned_flows import version_1, version_2, version_3
-from tests.support.waiting import until
 
 from everstep import Workflow
 from everstep.temporal import TemporalRuntime, serving
 from everstep.temporal.handler import TemporalHandler
+from tests.support.versioned_flows import version_1, version_2, version_3
+from tests.support.waiting import until
 
 
 async def _waiting_run(client: Client, queue: str, flow: type[Workflow]) -> TemporalHandler:

@@ -1,0 +1,48 @@
+"""How steps and runs end on Temporal: as the engine reads it, and as people see it in the UI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from temporalio.common import RawValue
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+
+from everstep.engine import commands as do
+from everstep.engine.messages import Envelope, Failure
+from everstep.temporal import names
+from everstep.temporal.payloads import dump, raw
+
+
+def step_failure(error: BaseException) -> Failure:
+    """What a step's activity reports: our own failure record, or whatever else ended it."""
+    cause = error.cause if isinstance(error, ActivityError) and error.cause is not None else error
+    if isinstance(cause, ApplicationError) and cause.details and isinstance(cause.details[0], dict):
+        details = cast("Mapping[str, Any]", cause.details[0])
+        if "type" in details and "message" in details:
+            return Failure.from_json(details)
+    message = cause.message if isinstance(cause, FailureError) else str(cause)
+    kind = (cause.type if isinstance(cause, ApplicationError) else None) or type(cause).__name__
+    return Failure(kind, message)
+
+
+def run_result(event: Envelope) -> RawValue:
+    """The run's result as plain JSON: the base stop event's result, or the fields of a typed one."""
+    metadata = {names.TYPE_METADATA: event.type.encode()}
+    if event.type != "StopEvent":
+        return raw(event.data, metadata)
+    free = {key: value for key, value in event.data.items() if key != "result"}
+    if free:
+        metadata[names.FREE_KEYS_METADATA] = dump(free)
+    return raw(event.data.get("result"), metadata)
+
+
+def run_failure(command: do.FailRun) -> ApplicationError:
+    """The run's failure as it reads in the Temporal UI."""
+    details: dict[str, Any] = {"kind": command.kind, "step": command.step, "event": command.event}
+    if command.failure is not None:
+        details |= command.failure.to_json()
+    if command.active_steps:
+        details["active_steps"] = list(command.active_steps)
+    kinds = {"step": "StepFailed", "timeout": "RunTimeout", "stuck": "RunStuck", "expired": "RequestExpired"}
+    return ApplicationError(command.message, details, type=kinds.get(command.kind, "RunFailed"), non_retryable=True)

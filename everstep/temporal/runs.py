@@ -1,0 +1,255 @@
+"""Runs as a whole: finding them on the server, and the inbox: every request to a human that is open in any run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal, cast, get_args
+
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus, WorkflowQueryFailedError
+from temporalio.common import SearchAttributeKey
+from temporalio.service import RPCError, RPCStatusCode
+
+from everstep.errors import RunNotFoundError, WorkflowRuntimeError
+from everstep.temporal import names
+from everstep.temporal.payloads import raw
+from everstep.temporal.worker import has_waiting_attribute
+
+RunStatus = Literal["running", "completed", "failed", "cancelled", "terminated", "timed_out", "continued"]
+"""Where a run stands: Temporal's statuses in lower case. A run past its own `timeout` counts as failed."""
+
+STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
+INBOX_RUNS = 500
+"""How many waiting runs an inbox asks, unless it is told otherwise."""
+
+_ON_THE_WIRE: Mapping[str, str] = {
+    "running": "Running",
+    "completed": "Completed",
+    "failed": "Failed",
+    "cancelled": "Canceled",
+    "terminated": "Terminated",
+    "timed_out": "TimedOut",
+    "continued": "ContinuedAsNew",
+}
+_STATUS: Mapping[WorkflowExecutionStatus, RunStatus] = {
+    WorkflowExecutionStatus.RUNNING: "running",
+    WorkflowExecutionStatus.COMPLETED: "completed",
+    WorkflowExecutionStatus.FAILED: "failed",
+    WorkflowExecutionStatus.CANCELED: "cancelled",
+    WorkflowExecutionStatus.TERMINATED: "terminated",
+    WorkflowExecutionStatus.TIMED_OUT: "timed_out",
+    WorkflowExecutionStatus.CONTINUED_AS_NEW: "continued",
+}
+_WAITING = SearchAttributeKey.for_bool(names.WAITING)
+_ASKED_AT_A_TIME = 8
+_QUERY_SECONDS = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One run, as the server's index tells of it. `waiting` is None where the index does not know."""
+
+    run_id: str
+    flow: str
+    status: RunStatus
+    task_queue: str
+    started_at: datetime
+    closed_at: datetime | None
+    waiting: bool | None
+    execution: str
+    events: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The plain JSON form."""
+        return {
+            "run": self.run_id,
+            "flow": self.flow,
+            "status": self.status,
+            "waiting": self.waiting,
+            "task_queue": self.task_queue,
+            "started_at": self.started_at.isoformat(),
+            "closed_at": None if self.closed_at is None else self.closed_at.isoformat(),
+            "events": self.events,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequest:
+    """A request to a human that nobody has answered yet; `request` is its record, as a run's query gives it."""
+
+    run_id: str
+    flow: str
+    request: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """The plain JSON form."""
+        return {"run": self.run_id, "flow": self.flow, **self.request}
+
+
+@dataclass(slots=True)
+class Inbox:
+    """The open requests of all runs, those due first before those without a due time.
+
+    `silent` are runs that wait but could not be asked, with the reason: no worker that serves them answers. `indexed` tells
+    whether the server's index found the waiting runs; without it every running one was asked. `more` tells that there are
+    more runs than were asked.
+    """
+
+    requests: list[OpenRequest] = field(default_factory=list[OpenRequest])
+    silent: dict[str, str] = field(default_factory=dict[str, str])
+    indexed: bool = True
+    more: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The plain JSON form."""
+        return {
+            "requests": [request.to_json() for request in self.requests],
+            "silent": dict(self.silent),
+            "indexed": self.indexed,
+            "more": self.more,
+        }
+
+
+async def find_run(client: Client, run_id: str) -> RunSummary:
+    """One run by its id: its newest execution.
+
+    Raises:
+        RunNotFoundError: there is none.
+    """
+    try:
+        return _summary(await client.get_workflow_handle(run_id).describe())
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            raise RunNotFoundError(run_id, f"in namespace {client.namespace!r}") from None
+        raise
+
+
+async def list_runs(
+    client: Client,
+    *,
+    flow: str | None = None,
+    statuses: Sequence[str] = (),
+    waiting: bool = False,
+    task_queue: str | None = None,
+    limit: int = 50,
+) -> list[RunSummary]:
+    """The newest runs of a namespace, whatever started them. A run that continued as new is one run.
+
+    Args:
+        client: connected to the server, which must keep an index of runs; Temporal's test server keeps none.
+        flow: of this flow only.
+        statuses: only those that stand so; see `STATUSES`.
+        waiting: only those that wait for a person.
+        task_queue: only those on this one.
+        limit: how many at most.
+
+    Raises:
+        WorkflowRuntimeError: the server cannot list runs.
+
+    Example: `for run in await list_runs(client, waiting=True): print(run.run_id, run.flow)`
+    """
+    if not waiting:
+        return await _find(client, _query(flow, statuses, task_queue), limit)
+    if await has_waiting_attribute(client):
+        return await _find(client, f"{_query(flow, ('running',), task_queue)} AND {names.WAITING} = true", limit)
+    box = await inbox(client, flow=flow, task_queue=task_queue)
+    ids = {request.run_id for request in box.requests}
+    found = await _find(client, _query(flow, ("running",), task_queue), INBOX_RUNS)
+    return [run for run in found if run.run_id in ids][:limit]
+
+
+async def inbox(
+    client: Client, *, flow: str | None = None, task_queue: str | None = None, limit: int = INBOX_RUNS
+) -> Inbox:
+    """Every open request of every run: who is asked what, until when.
+
+    The search attribute `EverstepWaiting` finds the runs; where the server does not have it, each running one is asked.
+
+    Args:
+        client: connected to the server.
+        flow: of this flow only.
+        task_queue: of runs on this one only.
+        limit: how many runs are asked at most.
+
+    Raises:
+        WorkflowRuntimeError: the server cannot list runs.
+    """
+    indexed = await has_waiting_attribute(client)
+    query = _query(flow, ("running",), task_queue)
+    runs = await _find(client, f"{query} AND {names.WAITING} = true" if indexed else query, limit + 1)
+    box = Inbox(indexed=indexed, more=len(runs) > limit)
+    gate = asyncio.Semaphore(_ASKED_AT_A_TIME)
+
+    async def ask(run: RunSummary) -> None:
+        async with gate:
+            await _ask(client, run, box)
+
+    await asyncio.gather(*(ask(run) for run in runs[:limit]))
+    box.requests.sort(key=lambda found: (found.request.get("due_at") or "~", found.request.get("asked_at") or ""))
+    return box
+
+
+async def _ask(client: Client, run: RunSummary, box: Inbox) -> None:
+    handle = client.get_workflow_handle(run.run_id)
+    try:
+        requests = await handle.query(
+            names.REQUESTS, raw(True), result_type=list[dict[str, Any]], rpc_timeout=timedelta(seconds=_QUERY_SECONDS)
+        )
+    except WorkflowQueryFailedError as error:
+        if box.indexed:  # without the index, workflows that are not everstep's are asked too
+            box.silent[run.run_id] = str(error)
+    except RPCError as error:
+        if error.status == RPCStatusCode.UNAVAILABLE:
+            raise
+        if error.status != RPCStatusCode.NOT_FOUND:  # it has ended meanwhile
+            box.silent[run.run_id] = f"no worker that serves {run.flow} answers on task queue {run.task_queue!r}"
+    else:
+        box.requests.extend(OpenRequest(run.run_id, run.flow, request) for request in requests)
+
+
+async def _find(client: Client, query: str, limit: int) -> list[RunSummary]:
+    found: list[RunSummary] = []
+    try:
+        async for execution in client.list_workflows(query, limit=limit, page_size=min(limit, 1000)):
+            found.append(_summary(execution))
+    except RPCError as error:
+        if error.status == RPCStatusCode.UNIMPLEMENTED:
+            raise WorkflowRuntimeError("this Temporal server keeps no index of runs; name a run to see it") from error
+        raise
+    return found
+
+
+def _query(flow: str | None, statuses: Sequence[str], task_queue: str | None) -> str:
+    parts = [f"ExecutionStatus != '{_ON_THE_WIRE['continued']}'"]
+    if statuses:
+        unknown = [status for status in statuses if status not in _ON_THE_WIRE]
+        if unknown:
+            raise WorkflowRuntimeError(f"there is no status {unknown[0]!r}; there are {', '.join(STATUSES)}")
+        parts = ["(" + " OR ".join(f"ExecutionStatus = '{_ON_THE_WIRE[status]}'" for status in statuses) + ")"]
+    if flow is not None:
+        parts.append(f"WorkflowType = {_quoted(flow)}")
+    if task_queue is not None:
+        parts.append(f"TaskQueue = {_quoted(task_queue)}")
+    return " AND ".join(parts)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _summary(execution: WorkflowExecution) -> RunSummary:
+    status = _STATUS[execution.status] if execution.status is not None else "running"
+    waiting = cast("bool | None", execution.typed_search_attributes.get(_WAITING))
+    return RunSummary(
+        execution.id,
+        execution.workflow_type,
+        status,
+        execution.task_queue,
+        execution.start_time,
+        execution.close_time,
+        bool(waiting) if status == "running" and waiting is not None else None if status == "running" else False,
+        execution.run_id,
+        execution.history_length,
+    )

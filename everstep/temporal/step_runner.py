@@ -1,0 +1,174 @@
+"""Runs the steps of one workflow execution as activities, within what one workflow task may schedule.
+
+Workflow code: deterministic, like the interpreter that owns it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+from everstep.engine import commands as do
+from everstep.engine import inputs as happened
+from everstep.engine.core import Engine
+from everstep.engine.messages import Failure, Outcome
+from everstep.flow.definition import StepDefinition
+from everstep.temporal import names
+from everstep.temporal.boundary import Limits
+from everstep.temporal.endings import step_failure
+from everstep.temporal.payloads import dump, raw_bytes
+from everstep.wire import STATE_RIDES_ALONG, StepCall
+
+ATTEMPT_LIMIT = timedelta(days=3650)
+"""Practically none: a step's own timeout is kept by its worker, and a lost worker is seen by its heartbeats."""
+
+SERVER_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
+"""For what no policy decides, above all lost workers; a step's own failures carry their delay with them."""
+
+TASK_BYTES = 1_500_000
+"""How many bytes of step inputs one workflow task schedules: above 4 MB a server ends the run."""
+
+LOCAL_STREAK = 50
+"""After how many local steps in one workflow task the chain is broken, so that history is kept and messages come in."""
+
+
+class StepRunner:
+    """The steps under way in this execution.
+
+    Args:
+        engine: knows the steps and holds the state that rides along.
+        limits: of the run.
+        report: takes what became of a step.
+    """
+
+    def __init__(self, engine: Engine, limits: Limits, report: Callable[[happened.Input], None]) -> None:
+        self._engine = engine
+        self._limits = limits
+        self._report = report
+        self._tasks: dict[int, asyncio.Task[Any]] = {}
+        self._deferred: deque[do.RunStep] = deque()
+        self._deferring = False
+        self._task_mark = 0
+        self._task_bytes = 0
+        self._local_streak = 0
+        self._closed = False
+
+    def run(self, command: do.RunStep) -> None:
+        """Start a step, now or in the next workflow task."""
+        step = self._engine.definition.steps[command.step]
+        call = self._call(command, step)
+        data = dump(call.to_json())
+        limit = self._limits.payload
+        if limit is not None and len(data) > limit:
+            self._report(
+                happened.StepFailed(workflow.time(), command.invocation, _too_large(step.name, len(data), limit))
+            )
+        elif self._fits(step, len(data)):
+            self._start(command, step, data, call.event_name)
+        else:
+            self._defer(command)
+
+    def cancel(self, command: do.CancelStep) -> None:
+        """Stop a step; what it still reports is not taken."""
+        task = self._tasks.pop(command.invocation, None)
+        if task is not None:
+            task.cancel()
+
+    def close(self) -> None:
+        """Take no more reports: the run has ended."""
+        self._closed = True
+        self._deferred.clear()
+
+    def move(self) -> None:
+        """Stop what still runs: it runs again in the next execution."""
+        self.close()
+        for task in self._tasks.values():
+            task.cancel()
+        self._tasks.clear()
+
+    def _call(self, command: do.RunStep, step: StepDefinition) -> StepCall:
+        run = self._engine.run
+        rides = step.needs_context and (step.local or run.state_size <= STATE_RIDES_ALONG)
+        return StepCall(
+            workflow.info().workflow_id, command.invocation, command.event, command.batch, run.state if rides else None
+        )
+
+    def _fits(self, step: StepDefinition, size: int) -> bool:
+        """Whether one more step may be scheduled by the present workflow task."""
+        if self._deferring:
+            return False
+        mark = workflow.info().get_current_history_length()
+        if mark != self._task_mark:
+            self._task_mark = mark
+            self._task_bytes = self._local_streak = 0
+        if self._task_bytes and self._task_bytes + size > TASK_BYTES:
+            return False
+        if step.local and self._local_streak >= LOCAL_STREAK:
+            return False
+        self._task_bytes += size
+        self._local_streak += step.local
+        return True
+
+    def _start(self, command: do.RunStep, step: StepDefinition, data: bytes, summary: str) -> None:
+        activity = names.step_activity(self._engine.definition.name, step.name)
+        common: dict[str, Any] = {
+            "start_to_close_timeout": ATTEMPT_LIMIT,
+            "retry_policy": SERVER_RETRIES,
+            "activity_id": str(command.invocation),
+            "summary": summary,
+        }
+        task: asyncio.Task[Any]
+        if step.local:
+            task = workflow.start_local_activity(activity, raw_bytes(data), **common)
+        else:
+            task = workflow.start_activity(
+                activity,
+                raw_bytes(data),
+                task_queue=step.task_queue,
+                heartbeat_timeout=self._limits.heartbeat,
+                **common,
+            )
+        self._tasks[command.invocation] = task
+        task.add_done_callback(partial(self._done, command.invocation))
+
+    def _done(self, invocation: int, task: asyncio.Task[Any]) -> None:
+        if self._tasks.pop(invocation, None) is None or self._closed:
+            return
+        now = workflow.time()
+        if task.cancelled():
+            failure = Failure("CancelledError", "the step was cancelled from outside of its run")
+            self._report(happened.StepFailed(now, invocation, failure))
+        elif (error := task.exception()) is not None:
+            self._report(happened.StepFailed(now, invocation, step_failure(error)))
+        else:
+            self._report(happened.StepSucceeded(now, invocation, Outcome.from_json(task.result() or {})))
+
+    def _defer(self, command: do.RunStep) -> None:
+        """Leave a step to the next workflow task; a timer brings that task about."""
+        self._deferred.append(command)
+        if not self._deferring:
+            self._deferring = True
+            task = asyncio.create_task(workflow.sleep(timedelta(milliseconds=1), summary="next workflow task"))
+            task.add_done_callback(self._run_deferred)
+
+    def _run_deferred(self, _: asyncio.Task[None]) -> None:
+        self._deferring = False
+        waiting, self._deferred = self._deferred, deque()
+        for command in waiting:
+            if not self._closed:
+                self.run(command)
+
+
+def _too_large(step: str, size: int, limit: int) -> Failure:
+    return Failure(
+        "PayloadTooLarge",
+        f"the input of step {step!r} has {size} bytes, over the server's limit of {limit}; pass references instead of "
+        "contents, or set up external storage for payloads",
+    )
