@@ -16,7 +16,6 @@ from typing import Any
 
 from bench.cases import Case, Sides
 
-
 PASS_LIMIT = 300.0
 """Seconds after which a pass is given up: then something is broken, and no number would say what."""
 
