@@ -93,6 +93,23 @@ class Ledger:
             )
         return payment
 
+    def refunded(self, order_id: str, *, besides: str = "") -> int:
+        """What was paid for an order so far, in hundredths of the currency.
+
+        Args:
+            order_id: The order.
+            besides: The key of a payment that is not counted: that of whoever asks.
+
+        Raises:
+            LedgerUnavailable: the file cannot be used.
+        """
+        with self._open() as db:
+            row = db.execute(
+                "SELECT COALESCE(SUM(amount_cents), 0) FROM payments WHERE order_id = ? AND idempotency_key <> ?",
+                (order_id, besides),
+            ).fetchone()
+        return int(row[0])
+
     def payments(self) -> list[Payment]:
         """All payments, oldest first. Raises LedgerUnavailable."""
         with self._open() as db:
