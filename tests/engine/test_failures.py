@@ -176,3 +176,23 @@ def test_failure_from_json_takes_what_it_finds() -> None:
     run = working()
     (failed,) = of(run.apply(StepFailed(0.0, 2, Failure.from_json({"message": "gone"}))), FailRun)
     assert failed.message == "step 'work' failed: Exception: gone"
+
+
+def test_lineage_keeps_the_counts_of_all_handlers() -> None:
+    """A recovery by one handler does not give another its budget back."""
+    run = Driver(
+        flow(
+            step("begin", "StartEvent", "Item"),
+            step("left", "Item", "StopEvent"),
+            step("right", "Other", "StopEvent"),
+            step("help_left", "StepFailedEvent", "Other", role="catch_error", for_steps=("left",)),
+            step("help_right", "StepFailedEvent", "Item", role="catch_error", for_steps=("right",)),
+        )
+    )
+    run.start()
+    run.done("begin", event("Item"))
+    run.fail("left")
+    run.done("help_left", event("Other"))
+    run.fail("right")
+    run.done("help_right", event("Item"))
+    assert of(run.fail("left"), FailRun)

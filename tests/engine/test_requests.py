@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from everstep.engine import views
+from everstep.engine.asking import CLOSED_REQUESTS_KEPT
 from everstep.engine.commands import CancelTimer, CompleteRun, FailRun, JudgeMessage, ReplyToMessage, SetTimer
-from everstep.engine.inputs import MessageMalformed, MessageReceived
+from everstep.engine.inputs import MessageMalformed, MessageReceived, MessagesJudged, Verdict
 from everstep.engine.messages import Envelope
 from everstep.flow.definition import EventDefinition
 from tests.support.engine_driver import Driver, event, flow, judging, of, step
@@ -153,6 +154,21 @@ def test_second_answer_counts_when_the_first_is_rejected() -> None:
     run.judge("no")
     run.judge()
     assert request(run)["answer"] == {"n": 2}
+
+
+def test_long_closed_requests_are_forgotten_but_not_unknown() -> None:
+    """A run that asks for ever does not grow for ever; an answer to an old question still learns that it is closed."""
+    kept = CLOSED_REQUESTS_KEPT
+    run = asking(kept + 3)
+    for number in range(kept + 2):
+        run.engine.apply(MessageReceived(0.0, {}, answer=True, request=f"begin-{number + 1}"))
+        run.engine.apply(MessagesJudged(0.0, [Verdict(number + 1, event("Reply"))]))
+    assert len(views.requests(run.engine.run)) == kept + 1
+    run.restore()
+    run.respond({}, request="begin-1")
+    assert run.reply() == (False, f"request begin-1 was closed; open are: begin-{kept + 3}")
+    run.respond({}, request="begin-9999")
+    assert run.reply()[1].startswith("there is no request 'begin-9999'")
 
 
 def test_nothing_to_answer() -> None:

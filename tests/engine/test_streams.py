@@ -165,6 +165,21 @@ def test_join_without_a_stream_fires_when_the_run_comes_to_rest() -> None:
     assert batch(run) == [1, 2]
 
 
+def test_joins_without_a_stream_fire_together() -> None:
+    """At rest all of them start, each with its own members."""
+    run = Driver(
+        flow(
+            step("begin", "StartEvent"),
+            step("odd", "Odd", "StopEvent", join=True),
+            step("even", "Even", "StopEvent", join=True),
+        )
+    )
+    run.start()
+    run.done("begin", sent=[event("Even", n=2), event("Odd", n=1), event("Even", n=4)])
+    assert run.names() == ["even", "odd"]
+    assert (batch(run, "odd"), batch(run, "even")) == ([1], [2, 4])
+
+
 def test_join_without_a_stream_fires_again() -> None:
     """The run's own scope never closes: what comes later makes a new batch."""
     run = Driver(LOOSE)
