@@ -18,7 +18,7 @@ from temporalio.common import RetryPolicy
 from everstep.engine import commands as do
 from everstep.engine import inputs as happened
 from everstep.engine.core import Engine
-from everstep.engine.messages import Failure, Outcome
+from everstep.engine.messages import Failure
 from everstep.flow.definition import StepDefinition
 from everstep.temporal import names
 from everstep.temporal.boundary import Limits
@@ -148,7 +148,7 @@ class StepRunner:
         elif (error := task.exception()) is not None:
             self._report(happened.StepFailed(now, invocation, step_failure(error)))
         else:
-            self._report(happened.StepSucceeded(now, invocation, Outcome.from_json(task.result() or {})))
+            self._report(happened.StepSucceeded.from_json(now, invocation, task.result() or {}))
 
     def _defer(self, command: do.RunStep) -> None:
         """Leave a step to the next workflow task; a timer brings that task about."""

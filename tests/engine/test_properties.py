@@ -20,7 +20,7 @@ from tests.support.random_flows import RandomFlow
 
 SEEDS = st.integers(0, 2**32 - 1)
 lives = given(seed=SEEDS, size=st.integers(0, 8), length=st.integers(0, 120))
-often = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+often = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def lived(seed: int, size: int, length: int, *, saves: bool = True) -> World:
