@@ -95,13 +95,15 @@ class TemporalHandler(WorkflowHandler):
     async def stream_items(
         self, *, after: str | None = None, expose_internal: bool = False
     ) -> AsyncIterator[StreamItem]:
-        async for item in self.stream_published(after=after):
+        async for item in self.stream_published(after=after, internal=expose_internal):
             yield StreamItem(self._event(item.event), item.offset, item.invocation, item.attempt)
 
-    async def stream_published(self, *, after: str | None = None, follow: bool = True) -> AsyncIterator[Published]:
-        """The stream as data, without the flow's classes."""
+    async def stream_published(
+        self, *, after: str | None = None, follow: bool = True, internal: bool = False
+    ) -> AsyncIterator[Published]:
+        """The stream as data, without the flow's classes; see `HistoryReader.read`."""
         await self.started()
-        async for item in HistoryReader(self._client, self.run_id).read(after=after, follow=follow):
+        async for item in HistoryReader(self._client, self.run_id).read(after=after, follow=follow, internal=internal):
             yield item
 
     async def send_event(self, message: Event, step: str | None = None) -> None:

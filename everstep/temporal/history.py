@@ -25,6 +25,7 @@ from everstep.engine.stream import shown
 from everstep.errors import RunNotFoundError
 from everstep.flow.definition import FlowDefinition
 from everstep.temporal import names
+from everstep.temporal.internal import internal_events
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,15 @@ class HistoryReader:
         self._router: Router | None = None
         self._activities: dict[int, tuple[str, str]] = {}
 
-    async def read(self, *, after: str | None = None, follow: bool = True) -> AsyncIterator[Published]:
-        """The published events, from the beginning or from behind an offset; with `follow`, until the run ends.
+    async def read(
+        self, *, after: str | None = None, follow: bool = True, internal: bool = False
+    ) -> AsyncIterator[Published]:
+        """The published events, from the beginning or from behind an offset.
+
+        Args:
+            after: the offset of the last event that is not wanted again.
+            follow: wait for what comes, until the run ends.
+            internal: also give the engine's own events; costs a replay for each workflow task followed live.
 
         Raises:
             RunNotFoundError: there is no such run, or retention has removed its beginning.
@@ -62,11 +70,13 @@ class HistoryReader:
         while execution is not None:
             following: str | None = None
             self._activities.clear()
+            engine = _EngineEvents(self._client, self._run_id) if internal else None
             async for event in self._events(execution, follow):
-                index = 0
-                async for item in self._decode(event):
+                items = [item async for item in self._decode(event)]
+                if engine is not None:
+                    items += [Published(found, "") for found in await engine.after(event)]
+                for index, item in enumerate(items):
                     offset = f"{execution}:{event.event_id}:{index}"
-                    index += 1
                     if skip.passed(offset):
                         yield Published(item.event, offset, item.invocation, item.attempt)
                 following = _next_execution(event) or following
@@ -188,6 +198,26 @@ class HistoryReader:
 
     async def _values(self, payloads: Payloads) -> list[Any]:
         return await self._client.data_converter.decode(payloads.payloads)
+
+
+class _EngineEvents:
+    """The engine's own events of one execution, as its history grows."""
+
+    def __init__(self, client: Client, run_id: str) -> None:
+        self._client = client
+        self._run_id = run_id
+        self._history: list[HistoryEvent] = []
+        self._given = 0
+
+    async def after(self, event: HistoryEvent) -> list[Envelope]:
+        """What the workflow task that `event` completes brought; nothing for other events."""
+        self._history.append(event)
+        if event.event_type != EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+            return []
+        seen = await internal_events(self._client, self._run_id, self._history)
+        new = seen[self._given :]
+        self._given = len(seen)
+        return new
 
 
 class _Skip:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy, SearchAttributeKey
@@ -30,11 +30,16 @@ from everstep.temporal.payloads import raw
 from everstep.temporal.step_runner import SERVER_RETRIES, StepRunner
 from everstep.wire import Incoming, MalformedMessageError, parse_answer, parse_event
 
+Observer = Callable[[Envelope], None]
+"""Is shown the engine's own events while a history is replayed."""
+
 _WAITING = SearchAttributeKey.for_bool(names.WAITING)
 
 
 class Interpreter:
     """The workflow of every flow; `workflow_class` makes one class per flow of it."""
+
+    observe: ClassVar[Observer | None] = None
 
     def __init__(self, *_: Any) -> None:
         self._engine: Engine | None = None
@@ -330,7 +335,10 @@ class Interpreter:
             sender.set_exception(ApplicationError(command.reason, type="ResponseRefused", non_retryable=True))
 
     def _publish(self, command: do.Publish) -> None:
-        """The engine's own events are not recorded: readers derive them from the history."""
+        """The engine's own events are not recorded: readers derive them by replaying the history with an observer."""
+        observe = self.observe
+        if observe is not None:
+            observe(command.event)
 
     def _end(self, command: do.CompleteRun | do.FailRun | do.CancelRun) -> None:
         for task in self._timers.values():
@@ -383,8 +391,8 @@ _CARRY_OUT: dict[type, Callable[[Interpreter, Any], None]] = {
 }
 
 
-def workflow_class(flow: str) -> type:
-    """The workflow class of a flow: its own workflow type, with the interpreter's code."""
+def workflow_class(flow: str, observe: Observer | None = None) -> type:
+    """The workflow class of a flow: its own workflow type, with the interpreter's code; `observe` is for replays."""
 
     def begin(self: Interpreter, *arguments: Any) -> None:
         Interpreter.__init__(self, *arguments)
@@ -394,7 +402,13 @@ def workflow_class(flow: str) -> type:
 
     for function, name in ((begin, "__init__"), (run, "run")):
         function.__module__, function.__name__, function.__qualname__ = __name__, name, f"{flow}.{name}"
-    body = {"__module__": __name__, "__qualname__": flow, "__init__": workflow.init(begin), "run": workflow.run(run)}
+    body = {
+        "__module__": __name__,
+        "__qualname__": flow,
+        "__init__": workflow.init(begin),
+        "run": workflow.run(run),
+        "observe": None if observe is None else staticmethod(observe),
+    }
     return workflow.defn(name=flow, sandboxed=False)(type(flow, (Interpreter,), body))
 
 

@@ -33,6 +33,8 @@ TUNED: Mapping[str, str] = {
     "history.timerProcessorMaxTimeShift": '"5ms"',
     # More than 100 events that arrive during one workflow task would fail it.
     "history.maximumBufferedEventsBatch": "100000",
+    # A run that continues as new within its first second would otherwise wait for the rest of it.
+    "history.workflowIdReuseMinimalInterval": '"0s"',
 }
 """Dynamic configuration of the embedded server. The values are JSON; a stock server has none of them."""
 
