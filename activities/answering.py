@@ -121,7 +121,9 @@ class ExtractiveAnswerer:
             return Evaluation(grounded=0, complete=0, remarks="No answer was found.")
         cited = [passages[number - 1] for number in answer.citations if 0 < number <= len(passages)]
         grounded = support(answer.text, cited)
-        complete, missing = await coverage(self._embedder, question, answer.text)
+        complete, missing = await coverage(
+            self._embedder, question, answer.text, " ".join(title for passage in cited for title in passage.heading)
+        )
         remarks = f"Says nothing of: {', '.join(missing)}." if missing else ""
         return Evaluation(grounded=grounded, complete=complete, remarks=remarks)
 

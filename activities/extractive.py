@@ -17,12 +17,19 @@ _LONGEST_WORDS = 80
 _NEAR = 0.3
 """Cosine from which a sentence counts as being on the question's matter."""
 
+_WORTH = 0.7
+"""The share of the best sentence's score from which another one is worth quoting."""
+
 _OPENING = re.compile(
     r"^(?:(?:please|can|could|would) (?:you )?(?:tell|explain|show|describe)(?: me| to me)?|tell me|explain|"
     r"how (?:do|can|could|should|does|is|are) (?:i|you|we|one|it|a|an|the)?|what (?:is|are|does|do|happens)|"
     r"why (?:is|are|does|do)|where (?:is|are|do|does|can)|when (?:is|are|do|does)|which|who|is there|are there)\s+",
     re.IGNORECASE,
 )
+_LEANING = re.compile(
+    r"(?:so|thus|hence|therefore|but|however|instead|it|this|that|these|they|both|then)\b", re.IGNORECASE
+)
+"""How a sentence begins that says little without the one before it."""
 _PARTS = re.compile(r"\?\s+|;\s+|,?\s+and (?=how|what|why|where|when|which|who)|,\s+(?=how|what|why|where|when)")
 
 
@@ -68,7 +75,7 @@ async def best_sentences(
     best = max(candidates, key=lambda s: score[s])
     if near[best] < _NEAR and shared[best] < 0.5:
         return []
-    worth = [s for s in candidates if score[s] >= 0.6 * score[best] and near[s] >= 0.6 * _NEAR]
+    worth = [s for s in candidates if score[s] >= _WORTH * score[best] and near[s] >= 0.6 * _NEAR]
     chosen: list[Sentence] = []
     while worth and len(chosen) < limit:
         # What says again what was chosen already is worth less.
@@ -88,9 +95,15 @@ def support(answer: str, passages: Sequence[Passage]) -> float:
     return len(said & held) / len(said) if said else 0.0
 
 
-async def coverage(embedder: Embedder, question: str, answer: str) -> tuple[float, list[str]]:
-    """How much of a question an answer covers, 0 to 1, and the question's terms it does not mention."""
-    said = set(terms(answer))
+async def coverage(embedder: Embedder, question: str, answer: str, headings: str = "") -> tuple[float, list[str]]:
+    """How much of a question an answer covers, 0 to 1, and the question's terms it does not mention.
+
+    Args:
+        embedder: Measures nearness in meaning.
+        question, answer: What was asked and said.
+        headings: Those that the answer's sentences stand under: what they name is said too.
+    """
+    said = set(terms(f"{headings} {answer}"))
     asked = list(dict.fromkeys(terms(question)))
     missing = [term for term in asked if term not in said]
     words = 1 - len(missing) / len(asked) if asked else 1.0
@@ -105,13 +118,24 @@ def _candidates(passages: Sequence[Passage]) -> list[Sentence]:
     found: dict[str, Sentence] = {}
     for number, passage in enumerate(passages, 1):
         heading = passage.heading[-1] if passage.heading else ""
-        for text in sentences(passage.text):
+        for text in _standing_alone(sentences(passage.text)):
             words = text.split()
             if len(words) > _LONGEST_WORDS:
                 text = " ".join(words[:_LONGEST_WORDS]) + " …"
             if len(set(terms(text))) >= 2 and text not in found:
                 found[text] = Sentence(text, number, len(found), heading)
     return list(found.values())
+
+
+def _standing_alone(texts: Sequence[str]) -> list[str]:
+    """Sentences, of which those that lean on the one before are joined to it."""
+    found: list[str] = []
+    for text in texts:
+        if found and _LEANING.match(text) and len((found[-1] + text).split()) <= _LONGEST_WORDS:
+            found[-1] += f" {text}"
+        else:
+            found.append(text)
+    return found
 
 
 def _rarity(texts: Sequence[str]) -> dict[str, float]:

@@ -13,7 +13,7 @@ from itertools import groupby
 _TOKEN = re.compile(r"\w+(?:[.\-/:']\w+)*")
 _PARTS = re.compile(r"[._\-/:']+")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')\]]))\s+(?=[\"'(\[`*]*[A-Z0-9`])")
+_SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')\]])|(?<=[.!?]\*\*))\s+(?=[\"'(\[`*]*[A-Z0-9`])")
 _LIST_ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+")
 _FENCE = re.compile(r"\s*(```|~~~)")
 
@@ -48,6 +48,8 @@ def _folded(word: str) -> str:
     """A plural and its singular as one term; nothing cleverer, so that no two names fall together."""
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
+    if len(word) > 5 and word.endswith(("sses", "xes", "shes")):
+        return word[:-2]
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
         return word[:-1]
     return word
@@ -98,9 +100,16 @@ def sentences(text: str) -> list[str]:
             cells = [cell.strip() for cell in block[0].strip().strip("|").split("|")]
             found += [" – ".join(cells)] if any(terms(cell) for cell in cells) else []
         elif not block[0].lstrip().startswith("#") and not _is_indented_code(block):
-            joined = _LIST_ITEM.sub("", " ".join(line.strip().lstrip("> ") for line in block), count=1)
-            found += [part.strip() for part in _SENTENCE_END.split(joined) if part.strip()]
+            joined = " ".join(line.strip().lstrip("> ") for line in block)
+            mark = _LIST_ITEM.match(joined)
+            joined = joined[mark.end() :] if mark else joined
+            found += [part.strip() for part in map(_unstressed, _SENTENCE_END.split(joined)) if part.strip()]
     return found
+
+
+def _unstressed(text: str) -> str:
+    """The text without the stars of bold type, which mean nothing once it is quoted."""
+    return text.replace("**", "")
 
 
 def _blocks(lines: list[str]) -> list[list[str]]:

@@ -1,0 +1,256 @@
+"""Questions are answered from documents in three ways, approved by a person, and published once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from activities.answering import ExtractiveAnswerer
+from activities.embeddings import PackagedEmbedder
+from activities.errors import ModelAuthError, ModelContextOverflow
+from activities.knowledge import Knowledge
+from activities.outbox import Outbox
+from activities.vectors import VectorStore
+from activities.vectors_edge import EdgeEngine
+from everstep.errors import ResponseRefusedError
+from everstep.handler import WorkflowHandler
+from tests.support.fake_openai import (
+    FakeOpenAI,
+    RecordedRequest,
+    Reply,
+    auth_error,
+    context_overflow,
+    cut_stream,
+    json_text,
+    rate_limited,
+    refusal,
+    text,
+)
+from tests.support.rag_model import kind_of, play
+from workflows.indexing import IndexFlow
+from workflows.rag import ApprovalRequested, RagFlow, RagResult
+
+ROOT = Path(__file__).parents[2]
+QUESTION = "How long may a refund wait for approval by a person?"
+
+
+@pytest.fixture
+async def indexed(knowledge: Knowledge, handbook: Path) -> Knowledge:
+    """Knowledge of the handbook."""
+    await IndexFlow(knowledge).run(folder=str(handbook))
+    return knowledge
+
+
+async def asked(handler: WorkflowHandler) -> ApprovalRequested:
+    """The request for approval that a run makes."""
+    async for event in handler.stream_events():
+        if isinstance(event, ApprovalRequested):
+            return event
+    raise AssertionError(f"the run asked nobody; it ended as {await handler!r}")
+
+
+async def answered(flow: RagFlow, question: str, **answer: Any) -> RagResult:
+    """Ask, answer the request for approval, and give the result."""
+    handler = flow.run(question=question)
+    await asked(handler)
+    await handler.respond(answer)
+    return await handler
+
+
+async def test_the_best_answer_is_published_after_approval(indexed: Knowledge, outbox: Outbox) -> None:
+    """A person sees answer, sources and scores first; then the answer and its sources are in the outbox."""
+    handler = RagFlow(indexed, outbox).run(question=QUESTION)
+    request = await asked(handler)
+    assert "three days" in request.answer
+    assert request.sources[0].place == "refunds.md:7"
+    assert {score.strategy for score in request.scores} == {"dense", "sparse", "fused"}
+    assert request.model.startswith("chat model fake-chat")
+    assert not outbox.folder.exists()
+    await handler.respond({"approved": True})
+    result: RagResult = await handler
+    assert (result.status, result.answer) == ("published", request.answer)
+    published = Path(result.published_to).read_text()
+    assert QUESTION in published
+    assert "three days" in published
+    assert "refunds.md:7" in published
+    assert len(list(outbox.folder.iterdir())) == 1
+
+
+async def test_the_person_may_edit_the_answer(indexed: Knowledge, outbox: Outbox) -> None:
+    """Edited text is what is published."""
+    result = await answered(
+        RagFlow(indexed, outbox), QUESTION, approved=True, answer="Three days [1].", comment="short"
+    )
+    assert (result.status, result.answer, result.reason) == ("published", "Three days [1].", "short")
+    assert "Three days [1]." in Path(result.published_to).read_text()
+
+
+async def test_a_rejected_answer_is_not_published(indexed: Knowledge, outbox: Outbox) -> None:
+    """A person's no ends the run with the reason."""
+    result = await answered(RagFlow(indexed, outbox), QUESTION, approved=False, comment="too vague")
+    assert (result.status, result.reason, result.published_to) == ("rejected", "too vague", "")
+    assert not outbox.folder.exists()
+
+
+async def test_an_answer_that_nobody_approves_expires(indexed: Knowledge, outbox: Outbox) -> None:
+    """With `due`, the run does not wait for ever."""
+    result: RagResult = await RagFlow(indexed, outbox).run(question=QUESTION, due=0.05)
+    assert result.status == "expired"
+    assert "Nobody approved" in result.reason
+    assert result.answer
+    assert not outbox.folder.exists()
+
+
+async def test_an_answer_without_a_decision_is_refused(indexed: Knowledge, outbox: Outbox) -> None:
+    """What does not say whether it approves leaves the request open."""
+    handler = RagFlow(indexed, outbox).run(question=QUESTION)
+    await asked(handler)
+    with pytest.raises(ResponseRefusedError, match="approved"):
+        await handler.respond({"comment": "hm"})
+    await handler.respond({"approved": False})
+    assert (await handler).status == "rejected"
+
+
+async def test_each_strategy_is_searched_answered_and_judged(
+    indexed: Knowledge, outbox: Outbox, model: FakeOpenAI
+) -> None:
+    """One rewriting, one embedding of the queries, three answers, three judgements."""
+    before = len(model.requests_to("/embeddings"))
+    await answered(RagFlow(indexed, outbox), QUESTION, approved=True)
+    kinds = [kind_of(request) for request in model.requests_to("/chat/completions")]
+    assert kinds[0] == "rewrite"
+    assert (kinds.count("answer"), kinds.count("judge")) == (3, 3)
+    assert len(model.requests_to("/embeddings")) == before + 1
+
+
+async def test_the_best_judged_answer_wins(indexed: Knowledge, outbox: Outbox, model: FakeOpenAI) -> None:
+    """The scores decide, whatever the strategy."""
+    verdicts = iter([(0.5, 0.5), (0.9, 0.9), (0.1, 1.0)])
+
+    def responder(request: RecordedRequest) -> Reply:
+        if kind_of(request) == "judge":
+            grounded, complete = next(verdicts)
+            return json_text({"remarks": "", "grounded": grounded, "complete": complete})
+        return play(request)
+
+    model.responder = responder
+    result = await answered(RagFlow(indexed, outbox), QUESTION, approved=True)
+    assert [score.grounded for score in result.scores] == [0.9, 0.5, 0.1]
+    assert result.strategy == result.scores[0].strategy
+
+
+async def test_limits_and_cut_streams_are_waited_out(indexed: Knowledge, outbox: Outbox, model: FakeOpenAI) -> None:
+    """429 with Retry-After and a stream that breaks off delay the answer, and change nothing about it."""
+    model.script([rate_limited("0.05"), json_text({"queries": ["refund approval"]})])
+    model.script([cut_stream("A refund waits for", after=2), cut_stream("A refund waits for", after=2, cut="reset")])
+    result = await answered(RagFlow(indexed, outbox), QUESTION, approved=True)
+    assert result.status == "published"
+    assert "three days" in result.answer
+    kinds = [kind_of(request) for request in model.requests_to("/chat/completions")]
+    assert (kinds.count("rewrite"), kinds.count("answer"), kinds.count("judge")) == (2, 5, 3)
+
+
+async def test_a_wrong_key_ends_the_run_at_once(indexed: Knowledge, outbox: Outbox, model: FakeOpenAI) -> None:
+    """What waiting cannot cure is not tried again, and keeps its name."""
+    model.script([auth_error()])
+    with pytest.raises(ModelAuthError, match="API key"):
+        await RagFlow(indexed, outbox).run(question=QUESTION)
+    assert len(model.requests_to("/chat/completions")) == 1
+
+
+async def test_too_long_a_prompt_is_tried_with_fewer_passages(
+    indexed: Knowledge, outbox: Outbox, model: FakeOpenAI
+) -> None:
+    """A model with a small context gets the best passages only."""
+
+    def responder(request: RecordedRequest) -> Reply:
+        if kind_of(request) == "answer" and "[3] " in request.prompt:
+            return context_overflow()
+        return play(request)
+
+    model.responder = responder
+    result = await answered(RagFlow(indexed, outbox), QUESTION, approved=True)
+    assert result.status == "published"
+
+
+async def test_a_prompt_that_never_fits_ends_the_run(indexed: Knowledge, outbox: Outbox, model: FakeOpenAI) -> None:
+    """One passage that is too long is an error under its own name."""
+    model.responder = lambda request: context_overflow() if kind_of(request) == "answer" else play(request)
+    with pytest.raises(ModelContextOverflow):
+        await RagFlow(indexed, outbox).run(question=QUESTION)
+
+
+async def test_a_model_that_declines_once_does_not_end_the_run(
+    indexed: Knowledge, outbox: Outbox, model: FakeOpenAI
+) -> None:
+    """The strategy it declined for is out; another answer is taken."""
+    model.script([json_text({"queries": []}), refusal()])
+    result = await answered(RagFlow(indexed, outbox), QUESTION, approved=True)
+    assert result.status == "published"
+    assert [score.found for score in result.scores] == [True, True, False]
+
+
+async def test_what_the_documents_do_not_hold_is_not_made_up(
+    indexed: Knowledge, outbox: Outbox, model: FakeOpenAI
+) -> None:
+    """No person is asked to approve an answer that is none."""
+    model.responder = lambda request: (
+        text("The sources do not answer this question.") if kind_of(request) == "answer" else play(request)
+    )
+    result: RagResult = await RagFlow(indexed, outbox).run(question="Who won the cup in 1954?")
+    assert (result.status, result.answer, result.published_to) == ("unanswered", "", "")
+    assert [score.found for score in result.scores] == [False, False, False]
+
+
+@pytest.mark.parametrize(("question", "said"), [("  ", "question is empty"), ("Any?", "index 'default' is empty")])
+async def test_what_cannot_be_answered_says_what_to_do(
+    knowledge: Knowledge, outbox: Outbox, question: str, said: str
+) -> None:
+    """An empty question and an empty index end the run with the remedy."""
+    result: RagResult = await RagFlow(knowledge, outbox).run(question=question)
+    assert result.status == "unanswered"
+    assert said in result.reason
+
+
+@pytest.fixture(scope="module")
+def offline(tmp_path_factory: pytest.TempPathFactory) -> Knowledge:
+    """Knowledge without a key: packaged embeddings, quoted answers."""
+    embedder = PackagedEmbedder()
+    folder = tmp_path_factory.mktemp("vectors")
+    return Knowledge(
+        embedder=embedder,
+        answerer=ExtractiveAnswerer(embedder),
+        stores=lambda space: VectorStore(EdgeEngine(folder / space.replace(" ", "-"))),
+    )
+
+
+@pytest.mark.parametrize(
+    ("question", "place", "said"),
+    [
+        (
+            "Why is no index built over the vectors?",
+            "docs/decisions/vector-store.md",
+            "holds Python's global lock for 17 s",
+        ),
+        ("How are dependencies pinned?", "docs/decisions/locks.md", "lock"),
+    ],
+)
+async def test_the_project_s_own_decisions_are_found_offline(
+    offline: Knowledge, outbox: Outbox, question: str, place: str, said: str
+) -> None:
+    """Without a key, real questions about real documents get the sentences that answer them."""
+    await IndexFlow(offline).run(folder=str(ROOT), paths=["docs/decisions"])
+    result = await answered(RagFlow(offline, outbox), question, approved=True)
+    assert result.model.startswith("extractive answerer")
+    assert said in result.answer
+    assert place in [source.place.partition(":")[0] for source in result.sources]
+    assert result.scores[0].score > 0.6
+
+
+async def test_offline_a_question_off_the_matter_is_not_answered(offline: Knowledge, outbox: Outbox) -> None:
+    """Quoted answers are held to the same rule: none is better than a wrong one."""
+    await IndexFlow(offline).run(folder=str(ROOT), paths=["docs/decisions"])
+    result: RagResult = await RagFlow(offline, outbox).run(question="Who painted the ceiling of the Sistine Chapel?")
+    assert result.status == "unanswered"
