@@ -27,7 +27,8 @@ class Publisher:
 
     def __init__(self, run: WorkflowHandle[Any, Any], invocation: int, attempt: int) -> None:
         self._run = run
-        self._source = {"invocation": invocation, "attempt": attempt}
+        self._invocation = invocation
+        self.attempt = attempt
         self._buffer: list[Envelope] = []
         self._lock = threading.Lock()
 
@@ -47,12 +48,23 @@ class Publisher:
         events = self.drain()
         if not events:
             return
+        batch = {
+            "invocation": self._invocation,
+            "attempt": self.attempt,
+            "events": [event.to_json() for event in events],
+        }
         try:
-            await self._run.signal(names.PUBLISH, raw({**self._source, "events": [e.to_json() for e in events]}))
+            await self._run.signal(names.PUBLISH, raw(batch))
         except BaseException:
             with self._lock:
                 self._buffer = events + self._buffer
             raise
+
+    async def next_attempt(self) -> None:
+        """What comes now is another attempt's: send what this one has shown, under its own number if that can be."""
+        with contextlib.suppress(Exception):
+            await self.flush()
+        self.attempt += 1
 
     async def flush_for_ever(self) -> None:
         """Flush about twice a second until cancelled; a server that does not answer is tried again."""

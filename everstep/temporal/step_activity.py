@@ -73,12 +73,12 @@ class StepActivity:
                 )
             )
         run = self._client.get_workflow_handle(call.run_id, run_id=info.workflow_run_id)
-        publisher = Publisher(run, call.invocation, info.attempt)
+        publisher = Publisher(run, call.invocation, info.attempt + tally.repeated)
         beats = None if info.heartbeat_timeout is None else _Heartbeats(tally, info.heartbeat_timeout)
         flushes = asyncio.create_task(publisher.flush_for_ever()) if self._publishes() else None
         try:
             outcome = await self._attempt(call, tally, publisher)
-            result = dump(replace(outcome, published=publisher.drain(), attempts=tally.failures + 1).to_json())
+            result = dump(replace(outcome, published=publisher.drain(), attempts=publisher.attempt).to_json())
             if self._payload_limit is not None and len(result) > self._payload_limit:
                 raise _final(_too_large(self._step, len(result), self._payload_limit))
             return raw_bytes(result)
@@ -126,7 +126,9 @@ class StepActivity:
                 tally.failures, tally.failed_at = attempts.failures, attempts.last_failed_at
                 tally.error = {"type": failure.type, "message": failure.message}
                 if delay < SHORT_DELAY:
+                    tally.repeated += 1
                     tally.beat()
+                    await publisher.next_attempt()
                     await asyncio.sleep(delay)
                     continue
                 tally.account()

@@ -20,20 +20,21 @@ class Tally:
     """Counts over all attempts of one activity.
 
     `accounted` are the attempts whose end is known; `failures` those tries that the step itself failed (several may fit
-    into one attempt); `error` is the last of them.
+    into one attempt); `error` is the last of them. `repeated` are the tries that needed no attempt of their own.
     """
 
     accounted: int = 0
     failures: int = 0
     failed_at: float | None = None
     error: dict[str, Any] | None = None
+    repeated: int = 0
 
     @classmethod
     def read(cls, details: Sequence[Any]) -> Tally:
         """The tally that the last attempt left, or a new one."""
         if details and isinstance(details[0], Mapping) and "accounted" in details[0]:
             known: Mapping[str, Any] = details[0]  # pyright: ignore[reportUnknownVariableType]
-            return cls(known["accounted"], known["failures"], known.get("failed_at"), known.get("error"))
+            return cls(**{name: known[name] for name in cls.__dataclass_fields__ if name in known})
         return cls()
 
     def lost(self, attempt: int) -> int:
