@@ -182,11 +182,17 @@ class TimeSkippingDriver(TemporalDriver):
     name = "time-skipping"
     skips_time = True
 
+    def __init__(self, client: Client, skips: SkipWhileWaiting) -> None:
+        super().__init__(client)
+        self._skips = skips
+
     @classmethod
     async def connect(cls, address: str) -> Self:
-        return cls(await Client.connect(address, interceptors=[SkipWhileWaiting()]))
+        skips = SkipWhileWaiting()
+        return cls(await Client.connect(address, interceptors=[skips]), skips)
 
     async def let_pass(self, seconds: float) -> None:
         request = SleepRequest()
         request.duration.FromTimedelta(timedelta(seconds=seconds))
-        await self.client.test_service.unlock_time_skipping_with_sleep(request)
+        async with self._skips.skipping(self.client):
+            await self.client.test_service.sleep(request)

@@ -31,42 +31,59 @@ _CLOSED = frozenset(
 )
 
 
-@contextlib.asynccontextmanager
-async def skipping(client: Client) -> AsyncIterator[None]:
-    """Within the block, the server skips time whenever nothing but time is waited for."""
-    await client.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
-    try:
-        yield
-    finally:
-        await client.test_service.lock_time_skipping(LockTimeSkippingRequest())
-
-
 class SkipWhileWaiting(Interceptor):
-    """Give it to a client of the test server."""
+    """Give it to a client of the test server, which nobody else uses meanwhile.
+
+    The server is unlocked once, however many wait: a second time would take away a lock of its own.
+    """
+
+    def __init__(self) -> None:
+        self._waiting = 0
+        self._changing = asyncio.Lock()
 
     def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
         """Stand before the client's calls."""
-        return _Outbound(next)
+        return _Outbound(next, self)
+
+    @contextlib.asynccontextmanager
+    async def skipping(self, client: Client) -> AsyncIterator[None]:
+        """Within the block, the server skips time whenever nothing but time is waited for."""
+        async with self._changing:
+            if not self._waiting:
+                await client.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
+            self._waiting += 1
+        try:
+            yield
+        finally:
+            async with self._changing:
+                self._waiting -= 1
+                if not self._waiting:
+                    await client.test_service.lock_time_skipping(LockTimeSkippingRequest())
 
 
 class _Outbound(OutboundInterceptor):
+    def __init__(self, next: OutboundInterceptor, skips: SkipWhileWaiting) -> None:
+        super().__init__(next)
+        self._skips = skips
+
     def fetch_workflow_history_events(
         self, input: FetchWorkflowHistoryEventsInput
     ) -> WorkflowHistoryEventAsyncIterator:
         events = super().fetch_workflow_history_events(input)
-        return _Following(events._client, input) if input.wait_new_event else events
+        return _Following(events._client, input, self._skips) if input.wait_new_event else events
 
 
 class _Following(WorkflowHistoryEventAsyncIterator):
     """Gives the events of a history as they come, while the server's time skips."""
 
-    def __init__(self, client: Client, input: FetchWorkflowHistoryEventsInput) -> None:
+    def __init__(self, client: Client, input: FetchWorkflowHistoryEventsInput, skips: SkipWhileWaiting) -> None:
         super().__init__(client, replace(input, wait_new_event=False, event_filter_type=_ALL))
         self._only_close = input.event_filter_type == WorkflowHistoryEventFilterType.CLOSE_EVENT
         self._seen = 0
+        self._skips = skips
 
     async def fetch_next_page(self, *, page_size: int | None = None) -> None:
-        async with skipping(self._client):
+        async with self._skips.skipping(self._client):
             while True:
                 self._next_page_token = None
                 await super().fetch_next_page(page_size=page_size)
