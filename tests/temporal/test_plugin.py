@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
@@ -13,9 +12,7 @@ from everstep.errors import WorkflowConfigurationError
 from everstep.events import Event, StartEvent, StopEvent
 from everstep.temporal import EverstepPlugin, TemporalRuntime
 from everstep.temporal.devserver import DevServer
-
-with workflow.unsafe.imports_passed_through():
-    from datetime import timedelta
+from tests.support.own_workflow import TripleWorkflow, triple
 
 
 class Doubled(Event):
@@ -33,21 +30,6 @@ class DoubleFlow(Workflow):
     async def end(self, ctx: Context, ev: Doubled) -> StopEvent:
         await ctx.store.set("number", ev.number)
         return StopEvent(result=ev.number)
-
-
-@activity.defn
-async def triple(number: int) -> int:
-    """The user's own activity."""
-    return number * 3
-
-
-@workflow.defn
-class TripleWorkflow:
-    """The user's own workflow, in the sandbox as usual."""
-
-    @workflow.run
-    async def run(self, number: int) -> int:
-        return await workflow.execute_activity(triple, number, start_to_close_timeout=timedelta(seconds=10))
 
 
 @pytest.mark.parametrize("where", ["client", "worker"])
