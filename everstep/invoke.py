@@ -132,9 +132,20 @@ class Invoker:
             if timeout is not None and limit.expired():
                 raise StepTimeoutError(spec.name, timeout) from error
             raise
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             scope.cancelled.set()
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():
+                raise WorkflowRuntimeError(
+                    f"step {spec.name!r} raised CancelledError, though nobody cancelled it: something that it awaited "
+                    "was cancelled; catch that where it is awaited"
+                ) from error
             raise
+        except SystemExit as error:
+            raise WorkflowRuntimeError(
+                f"step {spec.name!r} called sys.exit({error.code!r}); return a StopEvent to end the run, raise an "
+                "exception to fail it"
+            ) from error
 
     def _returned(self, spec: StepSpec, returned: Any) -> Envelope | list[Envelope] | None:
         if returned is None:

@@ -6,12 +6,13 @@ the flow, or are current within a ``with`` block.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from everstep.errors import WorkflowConfigurationError
+from everstep.errors import WorkflowConfigurationError, WorkflowRuntimeError
 from everstep.event_base import Event
 
 if TYPE_CHECKING:
@@ -34,6 +35,21 @@ class Runtime(Protocol):
             ctx: a context whose state the run begins with.
         """
         ...
+
+
+def require_loop(flow: Workflow) -> asyncio.AbstractEventLoop:
+    """The running event loop.
+
+    Raises:
+        WorkflowRuntimeError: there is none.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise WorkflowRuntimeError(
+            f"{flow.workflow_name}.run() needs a running event loop; call it from async code, for example "
+            "asyncio.run(main())"
+        ) from None
 
 
 _current: ContextVar[Runtime | None] = ContextVar("everstep_runtime", default=None)

@@ -6,6 +6,7 @@ Inputs are applied one at a time, in order of arrival; user code runs only in ta
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import singledispatchmethod
@@ -51,6 +52,7 @@ class LocalRun:
         self._errors: dict[int, Exception] = {}
         self._last_error: Exception | None = None
         self._senders: dict[int, asyncio.Future[None]] = {}
+        self._report = _report if invoker.flow.verbose else _report_nothing
 
     def start(self, event: Event, state: Mapping[str, Any] | None) -> None:
         """Begin with the start event."""
@@ -194,6 +196,7 @@ class LocalRun:
         attempts = Attempts(self.invoker.specs[step].retry_policy, call.invocation, self._clock())
         while True:
             number = attempts.failures + 1
+            self._report(f"{step} runs on {call.event_name}" + (f" (try {number})" if number > 1 else ""))
             try:
                 outcome = await self.invoker.run(
                     step,
@@ -204,6 +207,7 @@ class LocalRun:
                 )
             except Exception as error:
                 delay = attempts.failed(error, self._clock())
+                self._report(f"{step} failed: {type(error).__name__}: {error}")
                 if delay is None:
                     self._tasks.pop(call.invocation, None)
                     self._last_error = attempts.last_error
@@ -212,10 +216,11 @@ class LocalRun:
                 await asyncio.sleep(delay)
             else:
                 self._tasks.pop(call.invocation, None)
-                self._succeeded(call.invocation, outcome, number)
+                self._succeeded(step, call.invocation, outcome, number)
                 return
 
-    def _succeeded(self, invocation: int, outcome: Outcome, attempt: int) -> None:
+    def _succeeded(self, step: str, invocation: int, outcome: Outcome, attempt: int) -> None:
+        self._report(f"{step} returned {_kinds(outcome)}")
         if self.engine.run.active:
             for event in shown(self.engine.run.router, outcome):
                 self.stream.publish(event, invocation, attempt)
@@ -234,3 +239,19 @@ class LocalRun:
 
     async def _state(self) -> Mapping[str, Any]:
         return self.engine.run.state
+
+
+def _report(line: str) -> None:
+    """Tell what a step does, for flows that are verbose."""
+    sys.stderr.write(f"{line}\n")
+
+
+def _report_nothing(line: str) -> None:
+    """For flows that are not verbose."""
+
+
+def _kinds(outcome: Outcome) -> str:
+    returned = outcome.returned
+    if isinstance(returned, list):
+        return f"a list of {len(returned)}"
+    return "nothing" if returned is None else returned.type

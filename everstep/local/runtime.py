@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from everstep.errors import WorkflowRuntimeError
 from everstep.events import Event
 from everstep.handler import WorkflowHandler
 from everstep.invoke import Invoker
 from everstep.local.handler import LocalHandler
 from everstep.local.run import LocalRun
+from everstep.runtime import require_loop
 from everstep.state_store import initial_state
 from everstep.workflow import Workflow
 
@@ -29,13 +30,14 @@ class LocalRuntime:
         clock: gives epoch seconds; for tests.
 
     Example:
-        >>> with LocalRuntime():
+        >>> with use_runtime(LocalRuntime()):
         ...     result = await MyFlow().run(topic="x")
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._executor = ThreadPoolExecutor(SYNC_STEP_THREADS, thread_name_prefix="everstep-step")
+        self._gates: WeakKeyDictionary[Workflow, Gate] = WeakKeyDictionary()
 
     def start(
         self,
@@ -50,13 +52,36 @@ class LocalRuntime:
         Raises:
             WorkflowRuntimeError: there is no running event loop.
         """
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise WorkflowRuntimeError(
-                f"{flow.workflow_name}.run() needs a running event loop; call it from async code, for example "
-                "asyncio.run(main())"
-            ) from None
+        loop = require_loop(flow)
         run = LocalRun(Invoker(flow, self._executor), run_id or str(uuid.uuid4()), loop, self._clock)
-        run.start(start_event, initial_state(ctx))
+        state = initial_state(ctx)
+        if flow.num_concurrent_runs is None:
+            run.start(start_event, state)
+        else:
+            gate = self._gates.setdefault(flow, Gate(flow.num_concurrent_runs))
+            gate.enter(lambda: run.start(start_event, state))
+            run.ended.add_done_callback(gate.leave)
         return LocalHandler(run)
+
+
+class Gate:
+    """Lets a number of runs of one flow go on at a time; the others wait for their turn."""
+
+    def __init__(self, places: int) -> None:
+        self._places = places
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def enter(self, begin: Callable[[], None]) -> None:
+        """Begin now, or when a place is free."""
+        if self._places:
+            self._places -= 1
+            begin()
+        else:
+            self._waiting.append(begin)
+
+    def leave(self, _: object) -> None:
+        """A run has ended: the next one begins."""
+        if self._waiting:
+            self._waiting.popleft()()
+        else:
+            self._places += 1

@@ -24,7 +24,8 @@ class Limits:
 
     `continue_at_events` and `continue_at_bytes` are a history's soft limits; the hard ones are five times as high.
     `drain_seconds` bounds the wait for running steps. After `heartbeat_seconds` of silence
-    a worker counts as lost. `payload` is the server's limit for one payload in bytes, None where external storage takes large ones.
+    a worker counts as lost. `payload` is the server's limit for one payload in bytes, None where external storage takes
+    large ones.
     """
 
     continue_at_events: int = 2_000

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus, WorkflowQueryFailedError
 from temporalio.common import SearchAttributeKey
@@ -92,9 +92,9 @@ class OpenRequest:
 class Inbox:
     """The open requests of all runs, those due first before those without a due time.
 
-    `silent` are runs that wait but could not be asked, with the reason: no worker that serves them answers. `indexed` tells
-    whether the server's index found the waiting runs; without it every running one was asked. `more` tells that there are
-    more runs than were asked.
+    `silent` are runs that wait but could not be asked, with the reason: no worker that serves them answers. `indexed`
+    tells whether the server's index found the waiting runs; without it every running one was asked. `more` tells that
+    there are more runs than were asked.
     """
 
     requests: list[OpenRequest] = field(default_factory=list[OpenRequest])
@@ -241,7 +241,7 @@ def _quoted(text: str) -> str:
 
 def _summary(execution: WorkflowExecution) -> RunSummary:
     status = _STATUS[execution.status] if execution.status is not None else "running"
-    waiting = cast("bool | None", execution.typed_search_attributes.get(_WAITING))
+    waiting = execution.typed_search_attributes.get(_WAITING)
     return RunSummary(
         execution.id,
         execution.workflow_type,

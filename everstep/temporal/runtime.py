@@ -13,6 +13,7 @@ from temporalio.service import RPCError
 from everstep.errors import RunAlreadyStartedError, WorkflowRuntimeError
 from everstep.events import Event, event_to_data
 from everstep.flow.compile import flow_types
+from everstep.runtime import require_loop
 from everstep.state_store import initial_state
 from everstep.temporal import names
 from everstep.temporal.handler import TemporalHandler
@@ -50,7 +51,12 @@ class TemporalRuntime:
     def start(
         self, flow: Workflow, start_event: Event, *, run_id: str | None = None, ctx: Any | None = None
     ) -> TemporalHandler:
-        """Start a run; see `Workflow.run`. The handle is there at once, the server is asked in the background."""
+        """Start a run; see `Workflow.run`. The handle is there at once, the server is asked in the background.
+
+        Raises:
+            WorkflowRuntimeError: there is no running event loop.
+        """
+        require_loop(flow)
         options: dict[str, Any] = {}
         if flow.timeout != type(flow).timeout:
             options["timeout"] = flow.timeout

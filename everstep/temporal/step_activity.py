@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.service import RPCError
 
 from everstep.attempts import Attempts
 from everstep.context import StepScope
@@ -83,7 +85,8 @@ class StepActivity:
                 raise _final(_too_large(self._step, len(result), self._payload_limit))
             return raw_bytes(result)
         except ApplicationError:
-            await publisher.flush()
+            with contextlib.suppress(RPCError):  # the failure matters more than what the attempt had to show
+                await publisher.flush()
             raise
         finally:
             if beats is not None:
