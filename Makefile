@@ -20,7 +20,7 @@ setup: ## make .venv from the lock files, if it is missing or out of date
 	@bash scripts/setup
 
 demo: setup ## ask the documents a question, on Temporal (YES=1: no approval asked; DOCS=folder)
-	@$(BIN)/python starter.py demo $(if $(YES),--yes) $(DOCS)
+	@$(BIN)/python scripts/demo.py $(if $(YES),--yes) $(DOCS)
 
 test: ## lint, types, layer rules, fast tests, slow tests: what CI runs
 	@$(MAKE) --no-print-directory lint

@@ -119,6 +119,7 @@ def _candidates(passages: Sequence[Passage]) -> list[Sentence]:
     for number, passage in enumerate(passages, 1):
         heading = passage.heading[-1] if passage.heading else ""
         for text in _standing_alone(sentences(passage.text)):
+            text = text.rstrip(" ;")  # as items of a list end
             words = text.split()
             if len(words) > _LONGEST_WORDS:
                 text = " ".join(words[:_LONGEST_WORDS]) + " …"

@@ -1,0 +1,365 @@
+"""The demo: index a folder of documents, ask them a question, approve the answer, see it published. On Temporal.
+
+    make demo                          the project's own documents; you are asked to approve
+    make demo YES=1 DOCS=~/papers      your own documents; approves by itself
+
+It uses what any client would: flows started by name with plain JSON, and the run's own stream. The steps run in
+`worker.py`, a process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from everstep.cli.exits import CommandError, Exit, guarded
+from everstep.cli.text import clean
+from everstep.errors import ResponseRefusedError
+from everstep.temporal import TemporalRuntime
+from everstep.temporal.devserver import DevServer, ensure_dev_server_async
+from everstep.temporal.handler import TemporalHandler
+from everstep.temporal.settings import ConnectionSettings
+
+T = TypeVar("T")
+Json = dict[str, Any]
+
+ROOT = Path(__file__).resolve().parents[1]
+STATE = ROOT / ".everstep"
+OWN_DOCUMENTS = ("docs", "README.md")
+OWN_QUESTION = "Why is no index built over the vectors?"
+HEADING = re.compile(r"^#{1,3}\s+(\w.{8,70})$", re.MULTILINE)
+ENDINGS = ("WorkflowFailedEvent", "WorkflowTimedOutEvent", "WorkflowCancelledEvent")
+
+console = Console(highlight=False)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What this demo is to do."""
+
+    folder: Path
+    paths: tuple[str, ...]
+    question: str
+    yes: bool
+
+    @property
+    def index(self) -> str:
+        """The name of the folder's index: the same each time, so that indexing again costs only what changed."""
+        place = hashlib.sha256("\n".join([str(self.folder), *self.paths]).encode()).hexdigest()[:8]
+        return f"demo {self.folder.name} {place}"
+
+
+def demo(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Documents: .md, .txt, .html, .pdf. Default: this project's own.")
+    ] = None,
+    question: Annotated[str | None, typer.Option("--question", "-q", help="What to ask them.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve the answer without asking.")] = False,
+) -> None:
+    """Index documents, ask them a question, approve the answer, see it published: all of it on Temporal."""
+    plan = planned(folder, question, yes)
+    outcome = asyncio.run(play(plan))
+    raise typer.Exit(Exit.OK if outcome == "published" else Exit.FAILED)
+
+
+def planned(folder: Path | None, question: str | None, yes: bool) -> Plan:
+    """The arguments, checked, with what is missing filled in."""
+    if folder is None:
+        return Plan(ROOT, OWN_DOCUMENTS, question or OWN_QUESTION, yes)
+    place = folder.expanduser().resolve()
+    if not place.is_dir():
+        raise CommandError(f"{folder} is not a folder. Name one that holds .md, .txt, .html or .pdf files.", Exit.USAGE)
+    if question is None and at_terminal() and not yes:
+        question = console.input(f"[bold]What do you want to know from {escape(str(place))}?[/] ").strip()
+    return Plan(place, (".",), question or first_matter(place), yes)
+
+
+def first_matter(folder: Path) -> str:
+    """A question about the first matter that the documents have a heading for."""
+    for file in sorted(folder.rglob("*.md")):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            found = HEADING.search(file.read_text(encoding="utf-8"))
+            if found:
+                return f"What about {found.group(1).strip(' #*`')}?"
+    return "What are these documents about?"
+
+
+async def play(plan: Plan) -> str:
+    """The whole demo; gives how the question ended."""
+    settings, server = await find_server()
+    queue = os.environ.get("TEMPORAL_TASK_QUEUE") or "everstep-demo"
+    runtime = await TemporalRuntime.connect(settings)
+    runtime.task_queue = queue
+    say("server", f"Temporal at {settings.address}" + (f", web UI {settings.ui_url}" if settings.ui_url else ""))
+    async with worker(settings, queue) as process:
+        say("worker", f"worker.py, pid {process.pid}, task queue {queue}; log in {shown_path(worker_log())}")
+        say("model", models())
+        await alongside(process, indexed(plan, runtime))
+        result = await alongside(process, answered(plan, runtime, settings))
+    say("worker", "stopped")
+    if server is not None:
+        console.print(
+            f"The dev server goes on, with all runs: {server.ui_url}. Stop it with: .venv/bin/everstep dev --stop"
+        )
+    return str(result["status"])
+
+
+async def find_server() -> tuple[ConnectionSettings, DevServer | None]:
+    """The server that the settings name; without any, the project's dev server, started if need be."""
+    settings = ConnectionSettings.load(directory=STATE)
+    if settings.source == "settings":
+        return settings, None
+    server = await ensure_dev_server_async(STATE)
+    return ConnectionSettings.load(directory=STATE), server
+
+
+def models() -> str:
+    """Which models the worker will use, by the same settings."""
+    if os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"):
+        return f"{os.environ.get('EVERSTEP_MODEL') or 'the default chat model'}, as OPENAI_* say"
+    return "no OPENAI_API_KEY: extractive answerer (quotes the documents, writes nothing) and packaged embeddings"
+
+
+# --- The worker -------------------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def worker(settings: ConnectionSettings, queue: str) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """The worker as a process within the block; told to stop at its end, and made to if it does not."""
+    env = {"EVERSTEP_VECTORS": str(STATE / "demo-vectors"), **os.environ}
+    if settings.source != "settings":
+        env["TEMPORAL_ADDRESS"] = settings.address
+    command = [sys.executable, "worker.py", "IndexFlow", "RagFlow", "--task-queue", queue]
+    worker_log().parent.mkdir(parents=True, exist_ok=True)
+    with worker_log().open("wb") as log:
+        process = await asyncio.to_thread(started, command, env, log)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def started(command: Sequence[str], env: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """The process; in a session of its own, as Ctrl-C is ours to handle: the worker is told to stop when we are done."""
+    return subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True)
+
+
+def worker_log() -> Path:
+    """Where the worker of a demo writes what it has to say."""
+    return STATE / "demo-worker.log"
+
+
+async def alongside(process: subprocess.Popen[bytes], work: Awaitable[T]) -> T:
+    """Do the work, unless the worker ends before it is done."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        await asyncio.wait({task}, timeout=0.5)
+        if process.poll() is not None and not task.done():
+            task.cancel()
+            last = worker_log().read_text(errors="replace").strip().splitlines()[-5:]
+            raise CommandError(
+                f"The worker ended with exit code {process.returncode}:\n" + "\n".join(last), Exit.FAILED
+            )
+    return task.result()
+
+
+# --- Indexing ---------------------------------------------------------------------------------------------------------
+
+
+async def indexed(plan: Plan, runtime: TemporalRuntime) -> None:
+    """Index the folder and show how it goes."""
+    start = {"folder": str(plan.folder), "paths": list(plan.paths), "index": plan.index}
+    run = await runtime.start_flow("IndexFlow", start, run_id=run_id("index"))
+    began = time.monotonic()
+    columns = (TextColumn("[cyan]index   [/]"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    result: Json = {}
+    with Progress(*columns, console=console, transient=True, disable=not at_terminal()) as bar:
+        task = bar.add_task("", total=None)
+        done = 0
+        async for kind, data in events_of(run):
+            if kind == "IndexProgress" and data["stage"] == "scan":
+                bar.update(task, total=done + data["total"])
+            elif kind == "IndexProgress":
+                done += 1
+                bar.update(task, completed=done, description=escape(clean(data["text"])))
+            elif kind == "IndexResult":
+                result = data
+    for error in result["errors"]:
+        say("index", f"[yellow]not readable:[/] {escape(clean(error['source']))}: {escape(clean(error['reason']))}")
+    counts = ", ".join(
+        f"{result[name]} {name}" for name in ("indexed", "unchanged", "removed", "failed") if result[name]
+    )
+    say("index", f"{counts or 'nothing'}; {result['passages']} passages in {time.monotonic() - began:.1f} s")
+    if not result["passages"]:
+        places = ", ".join(plan.paths) if plan.folder == ROOT else ""
+        raise CommandError(
+            f"There is nothing to ask in {plan.folder} {places}".strip()
+            + ": it holds no readable .md, .txt, .html or .pdf file. Name another folder.",
+            Exit.USAGE,
+        )
+
+
+# --- Answering --------------------------------------------------------------------------------------------------------
+
+
+async def answered(plan: Plan, runtime: TemporalRuntime, settings: ConnectionSettings) -> Json:
+    """Ask the question, show the steps, have the answer approved, show the result."""
+    run = await runtime.start_flow("RagFlow", {"question": plan.question, "index": plan.index}, run_id=run_id("rag"))
+    say("ask", f"[bold]{escape(clean(plan.question))}[/]")
+    say("run", f"{run.run_id}" + (f"  {settings.run_url(run.run_id)}" if settings.ui_url else ""))
+    result: Json = {}
+    approving: asyncio.Task[None] | None = None
+    async for kind, data in events_of(run):
+        if kind == "RagProgress":
+            strategy = f"[magenta]{data['strategy']:<7}[/] " if data["strategy"] else ""
+            say(data["stage"], strategy + escape(clean(data["text"])))
+        elif kind == "ApprovalRequested":
+            show_draft(data)
+            approving = asyncio.create_task(approve(plan, run, settings))
+        elif kind == "RagResult":
+            result = data
+    if approving is not None:
+        approving.cancel()
+    show_result(result, settings.run_url(run.run_id))
+    return result
+
+
+def show_draft(draft: Json) -> None:
+    """The answer, where it comes from, and what the strategies are worth."""
+    console.print(Panel(escape(clean(draft["answer"])), title="Answer", subtitle=escape(draft["model"]), expand=True))
+    show_sources(draft["sources"])
+    table = Table("strategy", "score", "grounded", "complete", "remarks", box=None, pad_edge=False, header_style="dim")
+    for score in draft["scores"]:
+        chosen = "bold green" if score["strategy"] == draft["strategy"] else ""
+        numbers = [f"{score[name]:.2f}" for name in ("score", "grounded", "complete")]
+        table.add_row(score["strategy"], *numbers, escape(clean(score["remarks"])), style=chosen)
+    console.print(table)
+
+
+def show_sources(sources: Sequence[Json]) -> None:
+    """The passages that an answer cites."""
+    for source in sources:
+        place, heading = escape(clean(source["place"])), escape(clean(source["heading"]))
+        console.print(f"  \\[{source['number']}] [cyan]{place}[/]  [dim]{heading}[/]")
+
+
+async def approve(plan: Plan, run: TemporalHandler, settings: ConnectionSettings) -> None:
+    """Have the answer approved: by --yes, by the person at the terminal, or from elsewhere."""
+    if plan.yes:
+        say("approve", "by --yes")
+        await run.respond({"approved": True, "comment": "approved by --yes"}, by="make demo")
+        return
+    if not at_terminal():
+        tell_how(run.run_id, settings)
+        return
+    answer = await asyncio.to_thread(ask_person)
+    try:
+        await run.respond(answer)
+    except ResponseRefusedError as error:
+        say("approve", escape(clean(str(error))))
+
+
+def ask_person() -> Json:
+    """What the person at the terminal says of the answer."""
+    while True:
+        said = console.input("[bold]Publish this answer?[/] \\[y]es, \\[n]o, \\[e]dit: ").strip().lower()
+        if said in ("y", "yes"):
+            return {"approved": True}
+        if said in ("n", "no"):
+            return {"approved": False, "comment": console.input("Why not? ").strip()}
+        if said in ("e", "edit"):
+            text = console.input("Your answer, on one line: ").strip()
+            return {"approved": True, "answer": text} if text else {"approved": True}
+
+
+def tell_how(run: str, settings: ConnectionSettings) -> None:
+    """How to approve from another shell, in commands to copy."""
+    name = shlex.quote(run)
+    console.print("The answer waits for a person. Approve it from another shell, in this directory:")
+    plain(f"  .venv/bin/python starter.py respond {name} approved=true")
+    plain(f"  .venv/bin/python starter.py respond {name} approved=false comment='too vague'")
+    console.print("or with nothing but Temporal's own command line:")
+    where = f"--address {settings.address} --namespace {settings.namespace} --workflow-id {name}"
+    plain(f"  .venv/bin/temporal workflow signal {where} --name respond --input '{{\"approved\": true}}'")
+
+
+def show_result(result: Json, url: str | None) -> None:
+    """How it ended."""
+    status = result["status"]
+    colour = "green" if status == "published" else "yellow"
+    say("result", f"[{colour}]{status}[/]" + (f": {escape(clean(result['reason']))}" if result["reason"] else ""))
+    if status == "published":
+        console.print(
+            Panel(escape(clean(result["answer"])), title=escape(clean(result["question"])), border_style=colour)
+        )
+        show_sources(result["sources"])
+        say("file", shown_path(Path(result["published_to"])))
+    if url:
+        say("run", url)
+
+
+# --- Small things -----------------------------------------------------------------------------------------------------
+
+
+async def events_of(run: TemporalHandler) -> AsyncIterator[tuple[str, Json]]:
+    """The run's published events as plain data; a run that fails ends the demo."""
+    async for item in run.stream_published():
+        kind, data = item.event.type, dict(item.event.data)
+        if kind in ENDINGS:
+            await run  # raises what went wrong
+        yield kind, data
+
+
+def run_id(flow: str) -> str:
+    """An id that tells when it was, and that nobody else has."""
+    return f"demo-{flow}-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def at_terminal() -> bool:
+    """Whether a person can be asked here."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def say(stage: str, text: str) -> None:
+    """One line of what happens."""
+    console.print(f"[cyan]{stage:<8}[/] {text}", soft_wrap=True)
+
+
+def plain(text: str) -> None:
+    """A line to copy, as it is."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def shown_path(path: Path) -> str:
+    """A path as it is reached from the project."""
+    return escape(str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path))
+
+
+if __name__ == "__main__":
+    guarded(lambda: typer.run(demo))
