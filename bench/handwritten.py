@@ -1,9 +1,8 @@
 """The other side: the same work written straight on the Temporal SDK, as lean as one would write it by hand.
 
 Unsandboxed, without heartbeats, checks or continue-as-new; a fixed number of coroutines shares the items of a fan-out.
+Annotations are evaluated here, since the SDK would evaluate postponed ones again for every payload.
 """
-
-from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
