@@ -1,0 +1,142 @@
+"""The programs' commands as a table, and running them.
+
+A command's module is imported when the command is called: those that speak to Temporal take a second to import, which
+help, completion and usage errors need not wait for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from everstep.cli.exits import DEBUG_VARIABLE, EXIT_CODES_HELP, guarded
+
+SETTINGS_HELP = (
+    "The server is the one that the TEMPORAL_* settings name (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, …); else the dev "
+    "server of this directory, if it runs (`everstep dev`); else localhost:7233."
+)
+
+
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One command: the function `module:name` of this package that carries it out, and its line in the help."""
+
+    name: str
+    function: str
+    summary: str
+    panel: str
+
+
+_RUNS = (
+    Entry("run", "start:run", "Start a run of a flow; with --follow, see it through.", "Runs"),
+    Entry("list", "listing:list_", "List runs, the newest first.", "Runs"),
+    Entry("show", "show:show", "Show one run: status, steps, open requests, what holds it up.", "Runs"),
+    Entry("result", "show:result", "Print a run's result, waiting for it.", "Runs"),
+    Entry("stream", "stream:stream", "Print the events that a run publishes.", "Runs"),
+    Entry("state", "show:state", "Print a run's state.", "Runs"),
+    Entry("cancel", "talk:cancel", "Cancel a run.", "Runs"),
+    Entry("inbox", "listing:inbox", "List all open requests to people, over all runs.", "People and messages"),
+    Entry("respond", "talk:respond", "Answer a run's request.", "People and messages"),
+    Entry("send", "talk:send", "Send an event to a run.", "People and messages"),
+)
+_TOOLS = (
+    Entry("dev", "dev:dev", "Start, find or stop the embedded Temporal dev server.", "Development"),
+    Entry("graph", "graph:graph", "Draw a flow as a Mermaid diagram.", "Development"),
+    Entry("worker", "serve:worker", "Serve flows: run their steps.", "Development"),
+)
+
+
+class CommandTable(TyperGroup):
+    """A group of commands whose modules are imported when they are called."""
+
+    entries: Mapping[str, Entry] = MappingProxyType({})
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Put the command itself in the place of its stub."""
+        entry = self.entries.get(args[0]) if args else None
+        if entry is not None:
+            self.commands[entry.name] = load(entry)
+        return super().resolve_command(ctx, args)
+
+
+def table(about: str, entries: Sequence[Entry]) -> Any:
+    """A group with these commands, in this order; `about` begins its help."""
+    app = typer.Typer(
+        cls=CommandTable,
+        help=about,
+        epilog=f"{SETTINGS_HELP}\n\n{EXIT_CODES_HELP}",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="rich",
+        context_settings=_CONTEXT,
+    )
+    app.callback()(_group)
+    for entry in entries:
+        app.command(entry.name, help=entry.summary, rich_help_panel=entry.panel)(_stub)
+    group = get_command(app)
+    assert isinstance(group, CommandTable)
+    group.entries = {entry.name: entry for entry in entries}
+    return group
+
+
+def load(entry: Entry) -> Any:
+    """Import a command's module and make the command."""
+    module, _, name = entry.function.partition(":")
+    function = getattr(importlib.import_module(f"everstep.cli.{module}"), name)
+    app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    app.command(entry.name, context_settings=_CONTEXT, epilog=EXIT_CODES_HELP)(function)
+    return get_command(app)
+
+
+def everstep_commands() -> Any:
+    """All commands: the console script `everstep`."""
+    return table("Event-driven workflows, durable on Temporal.", (*_TOOLS, *_RUNS))
+
+
+def starter_commands() -> Any:
+    """The commands of `starter.py`."""
+    return table("Start runs of flows, see how they go on, and answer what they ask.", _RUNS)
+
+
+def worker_command() -> Any:
+    """The one command of `worker.py`."""
+    return load(_TOOLS[2])
+
+
+def run(command: Any) -> NoReturn:
+    """Run a command with this process's arguments, and end the process."""
+    guarded(lambda: command.main(prog_name=called_as()))
+
+
+def called_as() -> str:
+    """How this program was called, for commands to copy: `everstep`, or `python starter.py`."""
+    path = Path(sys.argv[0])
+    if path.suffix == ".py":
+        return f"python {os.path.relpath(path)}"
+    return path.name
+
+
+def _group(
+    debug: Annotated[
+        bool, typer.Option("--debug", help=f"Show the traceback of an error (or set {DEBUG_VARIABLE}=1).")
+    ] = False,
+) -> None:
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
+
+
+def _stub() -> None:
+    """Stands for a command whose module is not imported yet."""

@@ -1,0 +1,83 @@
+"""A command's connection to the server, and what goes wrong with it, in words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from everstep.cli.exits import CommandError, Exit
+from everstep.errors import EverstepError
+from everstep.temporal.handler import TemporalHandler
+from everstep.temporal.settings import ConnectionFailedError, ConnectionSettings, SettingsError, connect
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A client, and the settings it was made by."""
+
+    client: Client
+    settings: ConnectionSettings
+
+    def handle(self, run_id: str) -> TemporalHandler:
+        """The handle of a run."""
+        return TemporalHandler(self.client, run_id)
+
+
+def with_session(work: Callable[[Session], Awaitable[T]]) -> T:
+    """Connect, do the work, and say in a command's words what goes wrong.
+
+    Raises:
+        CommandError: the server cannot be reached, or refuses, or no worker answers; with the exit code.
+        EverstepError: whatever the work raises.
+        KeyboardInterrupt: Ctrl-C.
+    """
+
+    async def connected() -> T:
+        settings = ConnectionSettings.load()
+        return await work(Session(await connect(settings), settings))
+
+    with explained():
+        return asyncio.run(connected())
+
+
+@contextmanager
+def explained() -> Generator[None]:
+    """Turn what the connection raises into errors with an exit code."""
+    try:
+        yield
+    except ConnectionFailedError as error:
+        raise CommandError(str(error), Exit.UNREACHABLE) from error
+    except SettingsError as error:
+        raise CommandError(str(error), Exit.USAGE) from error
+    except (RPCError, EverstepError) as error:
+        refusal = error if isinstance(error, RPCError) else error.__cause__
+        if isinstance(refusal, RPCError):
+            raise _told(refusal) from error
+        raise
+
+
+def _told(error: RPCError) -> CommandError:
+    if error.status == RPCStatusCode.UNAVAILABLE:
+        return CommandError(
+            f"The Temporal server does not answer any more: {error}. Try again, or look: `everstep dev --status`.",
+            Exit.UNREACHABLE,
+        )
+    if error.status in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.CANCELLED):
+        return CommandError(
+            f"No worker answered for the run ({error}). Start a worker that serves its flow, such as "
+            "`python worker.py`, and try again.",
+            Exit.NOT_YET,
+        )
+    if error.status in (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED):
+        return CommandError(f"The Temporal server did not permit it: {error}. Check TEMPORAL_API_KEY.", Exit.FAILED)
+    if "amespace" in str(error) and error.status == RPCStatusCode.NOT_FOUND:
+        return CommandError(f"{error}. Check TEMPORAL_NAMESPACE.", Exit.NOT_FOUND)
+    return CommandError(f"The Temporal server refused it: {error}.", Exit.FAILED)
