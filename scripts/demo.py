@@ -166,7 +166,7 @@ async def worker(settings: ConnectionSettings, queue: str) -> AsyncIterator[subp
 
 
 def started(command: Sequence[str], env: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-    """The process; in a session of its own, as Ctrl-C is ours to handle: the worker is told to stop when we are done."""
+    """The process; in a session of its own, as Ctrl-C is ours to handle: the worker is told to stop at the end."""
     return subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from temporalio.client import Client
+from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
@@ -106,6 +107,8 @@ class TemporalRuntime:
                 raw(start),
                 id=run_id,
                 task_queue=task_queue or self.task_queue,
+                # A run's id names it for good: idempotency keys are made of it, and must not come again.
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 memo={names.MEMO: options} if options else None,
             )
         except WorkflowAlreadyStartedError:

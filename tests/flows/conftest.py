@@ -38,7 +38,8 @@ def handbook(tmp_path: Path) -> Path:
 @pytest.fixture
 def model() -> Iterator[FakeOpenAI]:
     """A chat and embedding server that answers like a sensible model, unless a test scripts it."""
-    with FakeOpenAI(play) as server:
+    # Steps on Temporal run on a loop of the worker's own, which ends with the worker and closes nothing.
+    with FakeOpenAI(play, keep_alive=False) as server:
         yield server
 
 

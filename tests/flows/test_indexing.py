@@ -10,8 +10,7 @@ from activities.errors import DocumentUnreadable, ModelAuthError
 from activities.knowledge import Knowledge
 from everstep.errors import StepFailedError
 from tests.support.fake_openai import FakeOpenAI, auth_error, rate_limited, server_error
-from workflows.indexing import FileError, IndexFlow, IndexResult
-from workflows.shared import Progress
+from workflows.indexing import FileError, IndexFlow, IndexProgress, IndexResult
 
 
 async def index(knowledge: Knowledge, folder: Path, **options: int) -> IndexResult:
@@ -93,7 +92,7 @@ async def test_many_files_are_handled_in_rounds(knowledge: Knowledge, tmp_path: 
     result: IndexResult = await handler
     assert (result.indexed, result.failed, result.passages) == (6, 1, 6)
     assert [error.source for error in result.errors] == ["3.txt"]
-    assert len([e for e in events if isinstance(e, Progress) and e.stage == "scan"]) >= 4
+    assert len([e for e in events if isinstance(e, IndexProgress) and e.stage == "scan"]) >= 4
 
 
 async def test_an_empty_folder_empties_the_index(knowledge: Knowledge, handbook: Path, tmp_path: Path) -> None:

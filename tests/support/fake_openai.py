@@ -157,10 +157,18 @@ class FakeOpenAI:
     Args:
         responder: Answers chat requests that find no scripted reply.
         dimension: Numbers in each embedding that is not scripted.
+        keep_alive: Let clients keep their connections. Not where their event loop ends before they are closed.
     """
 
-    def __init__(self, responder: Callable[[RecordedRequest], Reply] = echo, *, dimension: int = 64) -> None:
+    def __init__(
+        self,
+        responder: Callable[[RecordedRequest], Reply] = echo,
+        *,
+        dimension: int = 64,
+        keep_alive: bool = True,
+    ) -> None:
         self.responder = responder
+        self.keep_alive = keep_alive
         self.dimension = dimension
         self.requests: list[RecordedRequest] = []
         self._scripts: dict[str, deque[Reply]] = {"/chat/completions": deque(), "/embeddings": deque()}
@@ -256,6 +264,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_stream(reply, body)
         else:
             self._send_json(reply.status, _completion(reply, body), reply.headers)
+
+    def end_headers(self) -> None:
+        """Ends the headers, saying whether the connection stays."""
+        if not self.server.fake.keep_alive:
+            self.send_header("connection", "close")
+        super().end_headers()
 
     def _pause(self, seconds: float) -> None:
         """Waits, but not beyond the end of the test."""
