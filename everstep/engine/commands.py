@@ -76,7 +76,10 @@ class CompleteRun:
 
 @dataclass(frozen=True, slots=True)
 class FailRun:
-    """The run ends in failure. `kind`: ``step``, ``timeout``, ``stuck``, ``expired`` or ``start``."""
+    """The run ends in failure. `kind`: ``step``, ``timeout``, ``stuck``, ``expired`` or ``start``.
+
+    For a timeout, `timeout` is the run's, in seconds, and `active_steps` were running.
+    """
 
     kind: str
     message: str
@@ -84,6 +87,7 @@ class FailRun:
     step: str | None = None
     event: str | None = None
     active_steps: Sequence[str] = ()
+    timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

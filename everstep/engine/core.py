@@ -153,6 +153,7 @@ class Engine:
                     f"the run of {self.definition.name} timed out after {self.definition.timeout:g} s; steps running: "
                     f"{', '.join(active) or 'none'}",
                     active_steps=active,
+                    timeout=self.definition.timeout,
                 ),
             )
         else:

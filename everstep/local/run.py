@@ -147,7 +147,7 @@ class LocalRun:
     @_carry_out.register
     def _(self, command: do.FailRun) -> None:
         if command.kind == "timeout":
-            data = {"timeout": self.engine.definition.timeout, "active_steps": list(command.active_steps)}
+            data = {"timeout": command.timeout, "active_steps": list(command.active_steps)}
             self._fail("WorkflowTimedOutEvent", data, WorkflowTimeoutError(command.message))
             return
         failure = command.failure

@@ -42,7 +42,7 @@ def run_failure(command: do.FailRun) -> ApplicationError:
     details: dict[str, Any] = {"kind": command.kind, "step": command.step, "event": command.event}
     if command.failure is not None:
         details |= command.failure.to_json()
-    if command.active_steps:
-        details["active_steps"] = list(command.active_steps)
+    if command.kind == "timeout":
+        details |= {"timeout": command.timeout, "active_steps": list(command.active_steps)}
     kinds = {"step": "StepFailed", "timeout": "RunTimeout", "stuck": "RunStuck", "expired": "RequestExpired"}
     return ApplicationError(command.message, details, type=kinds.get(command.kind, "RunFailed"), non_retryable=True)
