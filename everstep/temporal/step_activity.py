@@ -101,7 +101,9 @@ class StepActivity:
         """Tries until one succeeds or the end of this attempt is due; raises what tells Temporal how to go on."""
         info = activity.info()
         policy = self._invoker.specs[self._step].retry_policy
-        attempts = Attempts(policy, call.invocation, info.scheduled_time.timestamp(), tally.failures)
+        # Both times are the server's: its clock may differ from ours, or skip.
+        since = info.started_time - info.scheduled_time
+        attempts = Attempts(policy, call.invocation, time.time() - since.total_seconds(), tally.failures)
         attempts.last_failed_at = tally.failed_at
         if tally.error is not None:
             attempts.last_error = exception_from_data(tally.error)
