@@ -1,4 +1,4 @@
-"""Servers that tests share: each is started when a test first asks for it, and ends with the session.
+"""Servers that tests share: each is started when a test first asks for it, and ends with the session, or with the test.
 
 Every process of pytest-xdist has its own. What they need is imported with them, so that a test file without servers
 starts fast.
@@ -41,14 +41,17 @@ def plain_server() -> Iterator[DevServer]:
         time.sleep(CONNECTED_PAUSE)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def skipping_server() -> Iterator[str]:
-    """The address of a time-skipping test server; its time stands unless somebody waits."""
+    """The address of a time-skipping test server; its time skips only while somebody waits.
+
+    It is this test's own: time that one test has skipped is gone for the next, and an activity that outlives its run
+    keeps the server from skipping ever after. It starts in 0.2 s.
+    """
     from tests.support.test_server import time_skipping_server
 
     with time_skipping_server() as address:
         yield address
-        time.sleep(CONNECTED_PAUSE)
 
 
 @pytest.fixture

@@ -57,6 +57,7 @@ class Driver(ABC):
     def __init__(self) -> None:
         self.stack = AsyncExitStack()
         self.limits = Limits()
+        self.begun: dict[str, float] = {}
 
     @abstractmethod
     async def runtime(self, flow: Flow) -> Runtime:
@@ -80,9 +81,14 @@ class Driver(ABC):
         instance = flow() if isinstance(flow, type) else flow
         with use_runtime(runtime):
             handler = instance.run(ctx, run_id=run_id, **start)
+        self.begun[handler.run_id] = time.monotonic()
         if isinstance(handler, TemporalHandler):
             await handler.started()
         return handler
+
+    @abstractmethod
+    async def took(self, handler: WorkflowHandler) -> float:
+        """How many seconds a run took that has just ended, by the clock that its timers go by."""
 
     async def see(self, flow: Flow, *, ctx: Any = None, **start: Any) -> Seen:
         """Run a flow to its end and look at it from all sides."""
@@ -140,6 +146,9 @@ class LocalDriver(Driver):
     async def serve(self, flow: Flow, task_queue: str) -> None:
         """There are no task queues."""
 
+    async def took(self, handler: WorkflowHandler) -> float:
+        return time.monotonic() - self.begun[handler.run_id]
+
     async def let_pass(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
@@ -172,6 +181,11 @@ class TemporalDriver(Driver):
         worker = serving(self.client, [flow], task_queue=task_queue, limits=self.limits, graceful_shutdown=0.5)
         await self.stack.enter_async_context(worker)
 
+    async def took(self, handler: WorkflowHandler) -> float:
+        found = await self.client.get_workflow_handle(handler.run_id).describe()
+        assert found.close_time is not None
+        return (found.close_time - found.start_time).total_seconds()
+
     async def let_pass(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
@@ -194,5 +208,4 @@ class TimeSkippingDriver(TemporalDriver):
     async def let_pass(self, seconds: float) -> None:
         request = SleepRequest()
         request.duration.FromTimedelta(timedelta(seconds=seconds))
-        async with self._skips.skipping(self.client):
-            await self.client.test_service.sleep(request)
+        await self.client.test_service.unlock_time_skipping_with_sleep(request)
