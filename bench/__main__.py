@@ -7,6 +7,7 @@ import asyncio
 import fnmatch
 import itertools
 import json
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -18,7 +19,7 @@ from everstep.temporal.devserver import DevServer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what was asked for and print it; 2 when nothing has such a name."""
+    """Measure what was asked for and print it; 2 when nothing has such a name, 130 when stopped."""
     options = _parser().parse_args(arguments)
     chosen = [case for case in cases(quick=options.quick) if _matches(case.name, options.only)]
     if options.list:
@@ -27,7 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not chosen:
         print(f"no case is named like {options.only!r}; see --list", file=sys.stderr)
         return 2
-    found = asyncio.run(_measure(chosen, options.rounds or (2 if options.quick else 5)))
+    try:
+        found = asyncio.run(_measure(chosen, options.rounds or (2 if options.quick else 5)))
+    except asyncio.CancelledError:
+        print("stopped", file=sys.stderr)
+        return 130
     print(_table(found))
     if options.json:
         print(json.dumps({one.name: one.to_json() for one in found}))
@@ -56,6 +61,10 @@ def _matches(name: str, pattern: str | None) -> bool:
 
 
 async def _measure(chosen: Sequence[Case], rounds: int) -> list[Comparison]:
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):  # the servers are detached: nobody else would end them
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     found: list[Comparison] = []
     for (stock, in_flight), group in itertools.groupby(chosen, lambda case: (case.stock, case.in_flight)):
         async with DevServer.private(stock=stock) as server:
