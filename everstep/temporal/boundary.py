@@ -58,7 +58,7 @@ class Crosser(Protocol):
     @property
     def judging(self) -> bool: ...
     def feed(self, what: happened.Input) -> None: ...
-    def cross(self) -> None: ...
+    def cross(self, *, forced: bool) -> bool: ...
 
 
 class Boundary:
@@ -68,6 +68,7 @@ class Boundary:
         self._run = run
         self._scheduler = scheduler
         self._draining = False
+        self._drain: asyncio.Task[None] | None = None
         self._try_at = 0
         self._crossed = False
 
@@ -78,13 +79,14 @@ class Boundary:
         if not self._draining and self._due():
             self._draining = True
             self._run.feed(happened.Paused(workflow.time()))
-            if not self._crossed:
-                task = asyncio.create_task(workflow.sleep(self._run.limits.drain_seconds, summary="drain"))
-                task.add_done_callback(self._drained_too_long)
+            if self._draining and not self._crossed:
+                self._drain = asyncio.create_task(workflow.sleep(self._run.limits.drain_seconds, summary="drain"))
+                self._drain.add_done_callback(self._drained_too_long)
             return
         if self._draining and not self._run.judging and (self._scheduler.in_flight == 0 or self._overdue()):
-            self._crossed = True
-            self._run.cross()
+            self._crossed = self._run.cross(forced=self._overdue())
+            if not self._crossed:
+                self._go_on()
 
     def _due(self) -> bool:
         info, limits = workflow.info(), self._run.limits
@@ -108,6 +110,13 @@ class Boundary:
         if self._overdue():
             self.look()
             return
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Start steps again, and try to cross later."""
         self._draining = False
+        if self._drain is not None:
+            self._drain.cancel()
+            self._drain = None
         self._try_at = workflow.info().get_current_history_length() + self._run.limits.continue_at_events // 4
         self._run.feed(happened.Resumed(workflow.time()))

@@ -154,7 +154,7 @@ class TemporalHandler(WorkflowHandler):
         deadline = asyncio.get_running_loop().time() + SEND_AGAIN_SECONDS
         while True:
             try:
-                await self.workflow.execute_update(name, raw(body), id=key)
+                await self.workflow.execute_update(name, raw(body), id=key)  # pyright: ignore[reportUnknownMemberType]
                 return
             except WorkflowUpdateFailedError as error:
                 reason = error.cause

@@ -26,7 +26,7 @@ from everstep.flow.definition import FlowDefinition
 from everstep.temporal import names
 from everstep.temporal.boundary import Boundary, Limits
 from everstep.temporal.endings import run_failure, run_result
-from everstep.temporal.payloads import raw
+from everstep.temporal.payloads import dump, pack, raw, raw_bytes, unpack
 from everstep.temporal.step_runner import SERVER_RETRIES, StepRunner
 from everstep.wire import Incoming, MalformedMessageError, parse_answer, parse_event
 
@@ -160,7 +160,8 @@ class Interpreter:
 
     def _go_on(self, carried: Mapping[str, Any]) -> None:
         self._set_up(carried["definition"], carried["limits"])
-        engine = self._engine = Engine.restore(FlowDefinition.from_json(carried["definition"]), carried["engine"])
+        definition = FlowDefinition.from_json(carried["definition"])
+        engine = self._engine = Engine.restore(definition, unpack(carried["engine"]))
         self._steps = StepRunner(engine, self._limits, self._feed)
         self._boundary = Boundary(self, engine.run.scheduler)
         self._shown_waiting = carried["waiting"]
@@ -174,13 +175,18 @@ class Interpreter:
         assert engine is not None
         assert self._steps is not None
         self._steps.move()
+        workflow.continue_as_new(args=[raw({}), raw_bytes(self._carried())])
+
+    def _carried(self) -> bytes:
+        """What the next execution begins with."""
+        assert self._engine is not None
         carried = {
             "definition": self._pinned,
             "limits": self._limits.to_json(),
-            "engine": engine.snapshot(),
+            "engine": pack(self._engine.snapshot()),
             "waiting": self._shown_waiting,
         }
-        workflow.continue_as_new(args=[raw({}), raw({"everstep": carried})])
+        return dump({"everstep": carried})
 
     # Feeding the engine
 
@@ -336,7 +342,7 @@ class Interpreter:
 
     def _publish(self, command: do.Publish) -> None:
         """The engine's own events are not recorded: readers derive them by replaying the history with an observer."""
-        observe = self.observe
+        observe = type(self).observe
         if observe is not None:
             observe(command.event)
 
@@ -359,7 +365,7 @@ class Interpreter:
         if waiting != self._shown_waiting:
             self._shown_waiting = waiting
             if self._limits.search_attributes:
-                workflow.upsert_search_attributes([_WAITING.value_set(waiting)])
+                workflow.upsert_search_attributes([_WAITING.value_set(waiting)])  # pyright: ignore[reportUnknownMemberType]
 
     @property
     def limits(self) -> Limits:
@@ -371,10 +377,27 @@ class Interpreter:
         """Whether a message waits for its verdict."""
         return self._judging
 
-    def cross(self) -> None:
-        """Leave this execution for the next one; called by the boundary at a quiet point."""
-        if not self._ended.done():
-            self._ended.set_result(None)
+    def cross(self, *, forced: bool) -> bool:
+        """Leave this execution for the next one; called by the boundary.
+
+        While what would be carried over is too large for the server the run stays, because its queues get shorter as it
+        goes on; where it is `forced` to leave, it fails instead of getting stuck.
+        """
+        size, limit = len(self._carried()), self._limits.payload
+        if limit is None or size <= limit:
+            if not self._ended.done():
+                self._ended.set_result(None)
+            return True
+        if forced:
+            self._end(
+                do.FailRun(
+                    "too-large",
+                    f"the run of {self._flow} has {size} bytes of state, events and requests, over the server's limit "
+                    f"of {limit}, and its history is too long to go on. Keep references instead of contents in events "
+                    "and state, or set up external storage for payloads.",
+                )
+            )
+        return forced
 
 
 _CARRY_OUT: dict[type, Callable[[Interpreter, Any], None]] = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +13,9 @@ from temporalio.common import RawValue
 
 PAYLOAD_LIMIT = 2_000_000
 """Bytes of one payload; stock servers refuse more than 2 MiB, and leave a run stuck on some of them."""
+
+PACK_ABOVE = 100_000
+"""Above how many bytes of JSON a run's snapshot is compressed; thousands of queued events are much alike."""
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
@@ -28,3 +33,14 @@ def raw(value: Any, metadata: Mapping[str, bytes] | None = None) -> RawValue:
 def raw_bytes(data: bytes, metadata: Mapping[str, bytes] | None = None) -> RawValue:
     """JSON bytes as a plain JSON payload."""
     return RawValue(Payload(metadata={"encoding": b"json/plain", **(metadata or {})}, data=data))
+
+
+def pack(value: dict[str, Any]) -> dict[str, Any]:
+    """A value as it is while it is small, else compressed: ``{"zlib": …}``."""
+    data = dump(value)
+    return value if len(data) <= PACK_ABOVE else {"zlib": base64.b64encode(zlib.compress(data)).decode()}
+
+
+def unpack(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The inverse of `pack`."""
+    return json.loads(zlib.decompress(base64.b64decode(value["zlib"]))) if "zlib" in value else value

@@ -27,7 +27,7 @@ from everstep.temporal import names
 from everstep.temporal.host import StepHost
 from everstep.temporal.payloads import dump, raw_bytes
 from everstep.temporal.publisher import Publisher
-from everstep.temporal.tally import LOST_WORKERS_ALLOWED, Tally
+from everstep.temporal.tally import LOST_WORKERS_ALLOWED, LocalTallies, Tally
 from everstep.wire import StepCall
 
 _log = logging.getLogger("everstep.worker")
@@ -51,6 +51,7 @@ class StepActivity:
         self._host = host
         self._client = client
         self._payload_limit = payload_limit
+        self._local = LocalTallies()
 
     def as_activity(self) -> Callable[..., Any]:
         """The activity function to register."""
@@ -63,7 +64,7 @@ class StepActivity:
 
     async def _run(self, call: StepCall) -> RawValue:
         info = activity.info()
-        tally = Tally.read(info.heartbeat_details)
+        tally = self._local.take(info) if info.is_local else Tally.read(info.heartbeat_details)
         if tally.lost(info.attempt) > LOST_WORKERS_ALLOWED:
             raise _final(
                 Failure(
@@ -84,7 +85,9 @@ class StepActivity:
             if self._payload_limit is not None and len(result) > self._payload_limit:
                 raise _final(_too_large(self._step, len(result), self._payload_limit))
             return raw_bytes(result)
-        except ApplicationError:
+        except ApplicationError as error:
+            if info.is_local and not error.non_retryable:
+                self._local.keep(info, tally)
             with contextlib.suppress(RPCError):  # the failure matters more than what the attempt had to show
                 await publisher.flush()
             raise

@@ -1,5 +1,7 @@
 """What ended the earlier attempts of an activity: kept in its heartbeat details, which survive attempts.
 
+A local activity has no heartbeats, but its attempts are all on one worker, which keeps their tally in memory.
+
 Only failures of the step itself count for its retry policy. Lost workers are those attempts of which nothing is known.
 """
 
@@ -13,6 +15,9 @@ from temporalio import activity
 
 LOST_WORKERS_ALLOWED = 3
 """How many workers an invocation may lose before it counts as what kills them."""
+
+LOCAL_TALLIES_KEPT = 10_000
+"""How many invocations a worker remembers whose next attempt may never come, because the run has ended."""
 
 
 @dataclass(slots=True)
@@ -49,3 +54,24 @@ class Tally:
     def beat(self) -> None:
         """Heartbeat with the tally as it is."""
         activity.heartbeat(asdict(self))
+
+
+class LocalTallies:
+    """The tallies of local activities between their attempts.
+
+    Where one is not known, because the run has come from another worker, every attempt before counts as a failure.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str | None, str], Tally] = {}
+
+    def take(self, info: activity.Info) -> Tally:
+        """What was kept at the end of the attempt before, or a new one."""
+        kept = self._kept.pop((info.workflow_run_id, info.activity_id), None)
+        return kept or Tally(accounted=info.attempt - 1, failures=info.attempt - 1)
+
+    def keep(self, info: activity.Info, tally: Tally) -> None:
+        """This attempt ends and another one follows."""
+        self._kept[info.workflow_run_id, info.activity_id] = tally
+        if len(self._kept) > LOCAL_TALLIES_KEPT:
+            del self._kept[next(iter(self._kept))]

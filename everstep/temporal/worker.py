@@ -58,16 +58,17 @@ class EverstepPlugin(SimplePlugin):
         self._limits = limits or Limits()
         self._host = StepHost(step_threads)
         self._activities: list[FlowActivities] = []
-        super().__init__("everstep", workflows=[workflow_class(flow.workflow_name) for flow in self._flows])
+        workflows = [workflow_class(flow.workflow_name) for flow in self._flows]
+        super().__init__("everstep", workflows=workflows)  # pyright: ignore[reportUnknownMemberType]
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
         """Add the flows' workflows and activities to a worker."""
         config = super().configure_worker(config)
-        client = config.get("client")
-        assert client is not None
+        assert "client" in config
+        client = config["client"]
         activities = FlowActivities(self._flows, self._host, client, self._limits)
         self._activities.append(activities)
-        config["activities"] = [*config.get("activities", []), *activities.all()]
+        config["activities"] = [*(config["activities"] if "activities" in config else ()), *activities.all()]
         return config
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:

@@ -1,0 +1,142 @@
+"""Continue-as-new where it is hard: long steps, large queues, cancellation, messages at the boundary."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from temporalio.client import Client, WorkflowExecutionStatus
+
+from everstep import Context, Workflow, step
+from everstep.errors import WorkflowCancelledByUser, WorkflowRuntimeError
+from everstep.events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
+from everstep.temporal import Limits, TemporalRuntime, serving
+from everstep.temporal.handler import TemporalHandler
+from tests.support.waiting import until
+
+
+class Item(Event):
+    number: int
+    text: str = ""
+
+
+class Result(Event):
+    number: int
+
+
+class Question(InputRequiredEvent):
+    pass
+
+
+class Answer(HumanResponseEvent):
+    word: str
+
+
+class LongAndShort(Workflow):
+    """A step that takes long, beside a chain of short ones that make the history grow."""
+
+    max_in_flight = 50
+
+    @step
+    async def begin(self, ctx: Context, ev: StartEvent) -> list[Item | Result]:
+        return [Result(number=ev.seconds), Item(number=0)]
+
+    @step
+    async def long(self, ctx: Context, ev: Result) -> Question | None:
+        await ctx.store.set("long", await ctx.store.get("long", default=0) + 1)
+        await asyncio.sleep(ev.number)
+        return None
+
+    @step
+    async def short(self, ctx: Context, ev: Item) -> Item | Question:
+        await ctx.store.set("short", ev.number)
+        return Item(number=ev.number + 1) if ev.number < 60 else Question()
+
+    @step
+    async def end(self, ctx: Context, ev: Answer) -> StopEvent:
+        return StopEvent(result=[await ctx.store.get("short"), ev.word])
+
+
+class Wide(Workflow):
+    """A fan-out whose queue is large when the run continues as new."""
+
+    @step
+    async def begin(self, ev: StartEvent) -> list[Item]:
+        return [Item(number=number, text=ev.text) for number in range(ev.width)]
+
+    @step(num_workers=20)
+    async def work(self, ev: Item) -> Result:
+        return Result(number=ev.number)
+
+    @step
+    async def join(self, ev: list[Result]) -> StopEvent:
+        return StopEvent(result=[len(ev), sum(result.number for result in ev)])
+
+
+async def _executions(client: Client, handler: TemporalHandler) -> list[WorkflowExecutionStatus | None]:
+    runs = [run async for run in client.list_workflows(f"WorkflowId = '{handler.run_id}'")]
+    return [run.status for run in sorted(runs, key=lambda run: run.start_time)]
+
+
+async def _run(client: Client, queue: str, flow: str, fields: Mapping[str, Any]) -> TemporalHandler:
+    return await TemporalRuntime(client, task_queue=queue).start_flow(flow, fields)
+
+
+async def test_a_long_step_delays_the_boundary_and_the_run_goes_on(client: Client, task_queue: str) -> None:
+    """Steps drain for a while; if one does not end the others go on, and the boundary is crossed later."""
+    limits = Limits(continue_at_events=40, drain_seconds=0.3)
+    async with serving(client, [LongAndShort], task_queue=task_queue, limits=limits):
+        handler = await _run(client, task_queue, "LongAndShort", {"seconds": 2})
+        await until(handler.requests, within=60)
+        await handler.respond({"word": "yes"})
+        assert await handler == [60, "yes"]
+        assert len(await _executions(client, handler)) > 1
+
+
+async def test_past_the_hard_limit_a_running_step_moves_to_the_next_execution(client: Client, task_queue: str) -> None:
+    """It runs again behind the boundary, and has failed nothing."""
+    limits = Limits(continue_at_events=40, drain_seconds=0.2, heartbeat_seconds=1)
+    async with serving(client, [LongAndShort], task_queue=task_queue, limits=limits):
+        handler = await _run(client, task_queue, "LongAndShort", {"seconds": 300})
+        await until(handler.requests, within=60)
+        assert len(await _executions(client, handler)) > 1
+        await handler.respond({"word": "now"})
+        assert await handler == [60, "now"]
+        steps = {row["step"]: row for row in (await handler.progress())["steps"]}
+        assert steps["long"]["failed"] == 0
+
+
+async def test_a_large_queue_is_carried_over(client: Client, task_queue: str) -> None:
+    """Thousands of waiting events, far above a payload's limit as JSON, come along compressed."""
+    limits = Limits(continue_at_events=100, payload=250_000)
+    async with serving(client, [Wide], task_queue=task_queue, limits=limits):
+        handler = await _run(client, task_queue, "Wide", {"width": 230, "text": "long text " * 100})
+        assert await handler == [230, 26335]
+        assert len(await _executions(client, handler)) > 3
+
+
+async def test_a_run_that_cannot_be_carried_over_fails_and_says_why(client: Client, task_queue: str) -> None:
+    """It would be stuck otherwise: the server refuses what is larger than its limit."""
+    limits = Limits(continue_at_events=20, payload=3_000)
+    async with serving(client, [Wide], task_queue=task_queue, limits=limits):
+        handler = await _run(client, task_queue, "Wide", {"width": 60, "text": ""})
+        with pytest.raises(WorkflowRuntimeError, match="over the server's limit of 3000"):
+            await handler
+
+
+async def test_a_run_is_cancelled_wherever_it_is(client: Client, task_queue: str) -> None:
+    """Also in the middle of crossing: no execution goes on after a cancellation."""
+    limits = Limits(continue_at_events=10)
+    async with serving(client, [LongAndShort], task_queue=task_queue, limits=limits):
+        handlers = [await _run(client, task_queue, "LongAndShort", {"seconds": 0}) for _ in range(5)]
+        for number, handler in enumerate(handlers):
+            await asyncio.sleep(0.05 * number)
+            await handler.cancel_run("enough")
+        for handler in handlers:
+            with pytest.raises(WorkflowCancelledByUser):
+                await handler
+            statuses = await _executions(client, handler)
+            assert statuses[-1] == WorkflowExecutionStatus.CANCELED
+            assert set(statuses[:-1]) <= {WorkflowExecutionStatus.CONTINUED_AS_NEW}
