@@ -68,7 +68,8 @@ class EverstepPlugin(SimplePlugin):
         client = config["client"]
         activities = FlowActivities(self._flows, self._host, client, self._limits)
         self._activities.append(activities)
-        config["activities"] = [*(config["activities"] if "activities" in config else ()), *activities.all()]
+        own: Sequence[Any] = config.get("activities", ())  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        config["activities"] = [*own, *activities.all()]
         return config
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
