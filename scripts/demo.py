@@ -19,8 +19,9 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Any, TypeVar
@@ -44,7 +45,7 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 ROOT = Path(__file__).resolve().parents[1]
-STATE = ROOT / ".everstep"
+STATE = Path(os.environ.get("EVERSTEP_DEMO_STATE") or ROOT / ".everstep")
 OWN_DOCUMENTS = ("docs", "README.md")
 OWN_QUESTION = "Why is no index built over the vectors?"
 HEADING = re.compile(r"^#{1,3}\s+(\w.{8,70})$", re.MULTILINE)
@@ -233,6 +234,19 @@ async def answered(plan: Plan, runtime: TemporalRuntime, settings: ConnectionSet
     run = await runtime.start_flow("RagFlow", {"question": plan.question, "index": plan.index}, run_id=run_id("rag"))
     say("ask", f"[bold]{escape(clean(plan.question))}[/]")
     say("run", f"{run.run_id}" + (f"  {settings.run_url(run.run_id)}" if settings.ui_url else ""))
+    try:
+        result = await watched(plan, run, settings)
+    except asyncio.CancelledError:
+        console.print("\nThe run stays on the server, and goes on with a worker:")
+        plain(f"  .venv/bin/python worker.py --task-queue {runtime.task_queue}")
+        tell_how(run.run_id, settings)
+        raise
+    show_result(result, settings.run_url(run.run_id))
+    return result
+
+
+async def watched(plan: Plan, run: TemporalHandler, settings: ConnectionSettings) -> Json:
+    """Show a run's steps as they run, and have its draft approved; gives its result."""
     result: Json = {}
     approving: asyncio.Task[None] | None = None
     async for kind, data in events_of(run):
@@ -246,7 +260,6 @@ async def answered(plan: Plan, runtime: TemporalRuntime, settings: ConnectionSet
             result = data
     if approving is not None:
         approving.cancel()
-    show_result(result, settings.run_url(run.run_id))
     return result
 
 
@@ -278,7 +291,7 @@ async def approve(plan: Plan, run: TemporalHandler, settings: ConnectionSettings
     if not at_terminal():
         tell_how(run.run_id, settings)
         return
-    answer = await asyncio.to_thread(ask_person)
+    answer = await in_thread(ask_person)
     try:
         await run.respond(answer)
     except ResponseRefusedError as error:
@@ -334,6 +347,20 @@ async def events_of(run: TemporalHandler) -> AsyncIterator[tuple[str, Json]]:
         if kind in ENDINGS:
             await run  # raises what went wrong
         yield kind, data
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Do what waits for a person in a thread that nobody waits for: Ctrl-C and answers from elsewhere end the demo."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        with contextlib.suppress(EOFError, RuntimeError):  # the input has ended, or the demo has
+            value = work()
+            loop.call_soon_threadsafe(lambda: done.done() or done.set_result(value))
+
+    threading.Thread(target=run, daemon=True).start()
+    return await done
 
 
 def run_id(flow: str) -> str:
