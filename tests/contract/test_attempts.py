@@ -1,0 +1,169 @@
+"""The attempts of an invocation: retry policies and their delays, what a step knows of them, timeouts."""
+
+import asyncio
+import time
+from datetime import datetime
+
+import pytest
+
+from everstep import Context, Workflow, step
+from everstep.errors import StepTimeoutError
+from everstep.events import Event, StartEvent, StopEvent, WorkflowFailedEvent
+from everstep.retry_policy import retry_if_exception_type, retry_policy, stop_after_attempt, wait_fixed
+from tests.support.drivers import Driver
+
+
+class Next(Event):
+    chain: list[str]
+
+
+class Keys(Workflow):
+    @step(retry_policy=retry_policy(wait=wait_fixed(0.01), stop=stop_after_attempt(3)))
+    async def first(self, ctx: Context, ev: StartEvent) -> Next:
+        ctx.write_event_to_stream(Event(key=ctx.idempotency_key))
+        if ctx.retry_info().retry_number < 2:
+            raise ConnectionError("cut")
+        return Next(chain=[ctx.idempotency_key])
+
+    @step
+    async def second(self, ctx: Context, ev: Next) -> Next | StopEvent:
+        keys = [*ev.chain, ctx.idempotency_key]
+        return StopEvent(result=keys) if len(keys) == 3 else Next(chain=keys)
+
+
+async def test_the_idempotency_key_is_that_of_the_invocation(driver: Driver) -> None:
+    """All attempts of an invocation have one key; each invocation, and each run, has another."""
+    flow = Keys()
+    handlers = [await driver.run(flow), await driver.run(flow)]
+    runs = [await driver.seen(handler) for handler in handlers]
+    for seen in runs:
+        assert [event.key for event in seen.events[:3]] == [seen.result[0]] * 3
+    assert len({key for seen in runs for key in seen.result}) == 6
+
+
+class Busy(Exception):
+    """Says how long to wait."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"busy for {seconds:g} s")
+        self.seconds = seconds
+
+
+class AsAsked:
+    """Waits as long as the error says; gives up at the fourth try."""
+
+    def next(self, elapsed_time: float, attempts: int, error: Exception, *, seed: int | None = None) -> float | None:
+        return error.seconds if isinstance(error, Busy) and attempts < 4 else None
+
+
+class Waiting(Workflow):
+    @step(retry_policy=AsAsked())
+    def ask(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        info = ctx.retry_info()
+        ctx.write_event_to_stream(Event(retry=info.retry_number, error=str(info.last_exception)))
+        if info.retry_number < len(ev.delays):
+            raise Busy(ev.delays[info.retry_number])
+        assert info.last_failed_at is None or isinstance(info.last_failed_at, datetime)
+        assert info.last_failed_at is None or info.last_failed_at.tzinfo is not None
+        return StopEvent(result=info.elapsed_seconds)
+
+
+async def test_a_policy_decides_when_to_try_again(driver: Driver) -> None:
+    """A step is tried again after just the delays that its policy asks for, and is told of the try before."""
+    delays = [driver.span(0.2, 86_400), driver.span(0.1, 0.5), driver.span(1.1, 3_600)]
+    handler = await driver.run(Waiting, delays=delays)
+    seen = await driver.seen(handler)
+    told = [(event.retry, event.error) for event in seen.events[:-1]]
+    assert told == [(0, "None"), *((n + 1, f"busy for {delay:g} s") for n, delay in enumerate(delays))]
+    assert [item.attempt for item in seen.items[:-1]] == [1, 2, 3, 4]
+    assert sum(delays) <= seen.result < sum(delays) + 5
+    assert sum(delays) <= await driver.took(handler) + 0.05 < sum(delays) + 5
+
+
+async def test_a_policy_decides_when_to_give_up(driver: Driver) -> None:
+    """When the policy wants no more tries the step has failed, and the failure counts them."""
+    seen = await driver.see(Waiting, delays=[0.01] * 4)
+    failed = seen.events[-1]
+    assert isinstance(failed, WorkflowFailedEvent)
+    assert (failed.step_name, failed.attempts) == ("ask", 4)
+    assert "busy for 0.01 s" in str(failed.exception)
+    assert "busy for 0.01 s" in str(seen.error)
+
+
+class OnlyConnections(Workflow):
+    @step(retry_policy=retry_policy(retry=retry_if_exception_type(ConnectionError), wait=wait_fixed(0.01)))
+    async def work(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        if ctx.retry_info().retry_number == 0:
+            raise ConnectionError("cut") if ev.connection else ValueError("wrong")
+        return StopEvent(result=ctx.retry_info().retry_number)
+
+
+async def test_a_policy_chooses_what_is_worth_another_try(driver: Driver) -> None:
+    """Only the errors that the policy names are tried again."""
+    assert (await driver.see(OnlyConnections, connection=True)).result == 1
+    failed = (await driver.see(OnlyConnections, connection=False)).events[-1]
+    assert isinstance(failed, WorkflowFailedEvent)
+    assert (failed.attempts, str(failed.exception)) == (1, "wrong")
+
+
+class NoPolicy(Workflow):
+    @step
+    async def work(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        ctx.write_event_to_stream(Event(tried=True))
+        raise ConnectionError("cut")
+
+
+async def test_without_a_policy_a_step_is_tried_once(driver: Driver) -> None:
+    """A step without a retry policy fails with its first error."""
+    assert (await driver.see(NoPolicy)).types() == ["Event", "WorkflowFailedEvent"]
+
+
+class TooSlow(Workflow):
+    @step(timeout=0.3, retry_policy=retry_policy(wait=wait_fixed(0.01), stop=stop_after_attempt(2)))
+    async def work(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        if ctx.retry_info().retry_number == 0 or ev.always:
+            await asyncio.sleep(30)
+        return StopEvent(result=ctx.retry_info().retry_number)
+
+
+class TooSlowInAThread(Workflow):
+    @step(timeout=0.3, retry_policy=retry_policy(wait=wait_fixed(0.01), stop=stop_after_attempt(2)))
+    def work(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        if ctx.retry_info().retry_number == 0 or ev.always:
+            deadline = time.monotonic() + 10
+            while not ctx.cancelled and time.monotonic() < deadline:
+                time.sleep(0.01)
+        return StopEvent(result=ctx.retry_info().retry_number)
+
+
+@pytest.mark.parametrize("flow", [TooSlow, TooSlowInAThread])
+async def test_a_timeout_bounds_one_attempt(driver: Driver, flow: type[Workflow]) -> None:
+    """An attempt that takes too long is given up, and the next one has the whole time again."""
+    assert (await driver.see(flow, always=False)).result == 1
+
+
+@pytest.mark.parametrize("flow", [TooSlow, TooSlowInAThread])
+async def test_a_step_that_is_always_too_slow_fails(driver: Driver, flow: type[Workflow]) -> None:
+    """When the last attempt has timed out the failure names the step, the time and the remedy."""
+    failed = (await driver.see(flow, always=True)).events[-1]
+    assert isinstance(failed, WorkflowFailedEvent)
+    assert isinstance(failed.exception, StepTimeoutError)
+    assert (failed.step_name, failed.attempts) == ("work", 2)
+    assert "Step 'work' did not finish within its timeout of 0.3 s. Raise @step(timeout=" in str(failed.exception)
+
+
+class LocalRetries(Workflow):
+    @step(local=True, retry_policy=AsAsked())
+    async def work(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        retry = ctx.retry_info().retry_number
+        if retry < len(ev.delays):
+            raise Busy(ev.delays[retry])
+        return StopEvent(result=retry)
+
+
+async def test_a_local_step_is_retried_too(driver: Driver) -> None:
+    """A step in the workflow's own worker follows its policy, and fails by it."""
+    assert (await driver.see(LocalRetries, delays=[0.01, driver.span(1.1, 300)])).result == 2
+    failed = (await driver.see(LocalRetries, delays=[0.01] * 4)).events[-1]
+    assert isinstance(failed, WorkflowFailedEvent)
+    assert failed.attempts == 4
