@@ -5,9 +5,8 @@ Everything but published events is buffered until the step succeeds.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic
 
 from typing_extensions import TypeVar
@@ -34,7 +33,7 @@ class StepScope:
     wrap: Callable[[Event], Envelope]
     publish: Callable[[Envelope], None]
     steps: frozenset[str]
-    cancelled: threading.Event = field(default_factory=threading.Event)
+    cancelled: bool = False
 
 
 class Context(InjectedContext, Generic[StateT]):
@@ -75,7 +74,7 @@ class Context(InjectedContext, Generic[StateT]):
     @property
     def cancelled(self) -> bool:
         """Whether this attempt was given up (timeout, cancellation, shutdown). Long sync steps look here and return."""
-        return self._scope.cancelled.is_set()
+        return self._scope.cancelled
 
     @property
     def sent(self) -> list[Sent]:

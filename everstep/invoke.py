@@ -128,12 +128,12 @@ class Invoker:
             async with limit:
                 return await work
         except TimeoutError as error:
-            scope.cancelled.set()
+            scope.cancelled = True
             if timeout is not None and limit.expired():
                 raise StepTimeoutError(spec.name, timeout) from error
             raise
         except asyncio.CancelledError as error:
-            scope.cancelled.set()
+            scope.cancelled = True
             task = asyncio.current_task()
             if task is not None and not task.cancelling():
                 raise WorkflowRuntimeError(

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, NoReturn
 
-from everstep.cli.text import clean
+from everstep.cli.text import InputError, clean
 from everstep.errors import (
     EverstepError,
     FlowNotFoundError,
@@ -69,6 +69,7 @@ _CODES: tuple[tuple[type[EverstepError], Exit], ...] = (
     (WorkflowTimeoutError, Exit.NOT_YET),
     (WorkflowValidationError, Exit.USAGE),
     (MissingExtraError, Exit.USAGE),
+    (InputError, Exit.USAGE),
 )
 
 

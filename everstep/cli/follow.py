@@ -20,7 +20,7 @@ from everstep.cli.session import Session
 from everstep.cli.show import plain
 from everstep.cli.stream import ENDINGS, print_item
 from everstep.cli.text import answer_command, clean, moment, shown
-from everstep.errors import EverstepError
+from everstep.errors import EverstepError, WorkflowCancelledByUser, WorkflowTimeoutError
 from everstep.temporal.history import Published
 from everstep.temporal.obstacles import Obstacle, obstacles
 from everstep.temporal.step_log import StepCounts, step_changes
@@ -77,7 +77,7 @@ class Follower:
             value = plain(await handle.stop_event_result())
         except EverstepError as error:
             if self._out.json:
-                self._out.line({"run": self._run_id, "status": "failed", "error": str(error)})
+                self._out.line({"run": self._run_id, "status": _status(error), "error": str(error)})
             raise
         if self._out.json:
             self._out.line({"run": self._run_id, "status": "completed", "result": value})
@@ -175,3 +175,9 @@ class Follower:
         if not self._counts.steps:
             table.add_row(Spinner("dots", style="cyan"), Text("waiting for a worker"), Text(""))
         return table
+
+
+def _status(error: EverstepError) -> str:
+    if isinstance(error, WorkflowCancelledByUser):
+        return "cancelled"
+    return "timed_out" if isinstance(error, WorkflowTimeoutError) else "failed"

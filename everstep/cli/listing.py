@@ -27,7 +27,7 @@ def list_(
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many at most.")] = 50,
     output: OutputOption = None,
 ) -> None:
-    """List runs, the newest first: all of the namespace, whoever started them.
+    """List runs, those under way first, then the last to end: all of the namespace, whoever started them.
 
     Examples:
 
@@ -57,7 +57,7 @@ def list_(
     else:
         out.table(("RUN", "FLOW", "STATUS", "STARTED", "TOOK"), [_row(run) for run in runs])
         if len(runs) == limit:
-            out.note(f"These are the newest {limit}; --limit shows more.")
+            out.note(f"These are the first {limit}; --limit shows more.")
 
 
 def inbox(

@@ -59,11 +59,9 @@ class Output:
         """A line on stderr that is no part of the output."""
         self.notes.print(Text(clean(text), style="yellow"))
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table; long cells are folded, not cut, so that ids can be copied."""
-        table = Table(
-            title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
-        )
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns))
         for column in columns:
             table.add_column(column, header_style="bold", overflow="fold")
         for row in rows:

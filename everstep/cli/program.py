@@ -42,7 +42,7 @@ class Entry:
 
 _RUNS = (
     Entry("run", "start:run", "Start a run of a flow; with --follow, see it through.", "Runs"),
-    Entry("list", "listing:list_", "List runs, the newest first.", "Runs"),
+    Entry("list", "listing:list_", "List runs: those under way, then the last to end.", "Runs"),
     Entry("show", "show:show", "Show one run: status, steps, open requests, what holds it up.", "Runs"),
     Entry("result", "show:result", "Print a run's result, waiting for it.", "Runs"),
     Entry("stream", "stream:stream", "Print the events that a run publishes.", "Runs"),
@@ -125,7 +125,7 @@ def called_as() -> str:
     """How this program was called, for commands to copy: `everstep`, or `python starter.py`."""
     path = Path(sys.argv[0])
     if path.suffix == ".py":
-        return f"python {os.path.relpath(path)}"
+        return f"python {min(os.path.relpath(path), str(path), key=len)}"
     return path.name
 
 

@@ -12,7 +12,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from everstep.cli.exits import CommandError, Exit
-from everstep.errors import EverstepError
+from everstep.errors import WorkflowRuntimeError
 from everstep.temporal.handler import TemporalHandler
 from everstep.temporal.settings import ConnectionFailedError, ConnectionSettings, SettingsError, connect
 
@@ -57,10 +57,11 @@ def explained() -> Generator[None]:
         raise CommandError(str(error), Exit.UNREACHABLE) from error
     except SettingsError as error:
         raise CommandError(str(error), Exit.USAGE) from error
-    except (RPCError, EverstepError) as error:
-        refusal = error if isinstance(error, RPCError) else error.__cause__
-        if isinstance(refusal, RPCError):
-            raise _told(refusal) from error
+    except RPCError as error:
+        raise _told(error) from error
+    except WorkflowRuntimeError as error:
+        if type(error) is WorkflowRuntimeError and isinstance(error.__cause__, RPCError):
+            raise _told(error.__cause__) from error
         raise
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from temporalio.client import WorkflowHandle
@@ -20,13 +21,18 @@ FLUSH_SECONDS = 0.5
 class Publisher:
     """Buffers events from the step's thread and flushes them from the worker's loop.
 
+    Made on the worker's loop; close it when the attempt ends.
+
     Args:
-        run: the run that the events belong to.
+        run: gives the handle of the run that the events belong to.
         invocation, attempt: what published them; readers use it to drop what a failed attempt had shown.
     """
 
-    def __init__(self, run: WorkflowHandle[Any, Any], invocation: int, attempt: int) -> None:
+    def __init__(self, run: Callable[[], WorkflowHandle[Any, Any]], invocation: int, attempt: int) -> None:
         self._run = run
+        self._loop = asyncio.get_running_loop()
+        self._flushes: asyncio.Task[None] | None = None
+        self._closed = False
         self._invocation = invocation
         self.attempt = attempt
         self._buffer: list[Envelope] = []
@@ -36,6 +42,15 @@ class Publisher:
         """Take an event; called from any thread."""
         with self._lock:
             self._buffer.append(event)
+            first = self._flushes is None and len(self._buffer) == 1
+        if first:
+            self._loop.call_soon_threadsafe(self._begin_flushing)
+
+    def close(self) -> None:
+        """Flush no more; what is left leaves with the outcome."""
+        self._closed = True
+        if self._flushes is not None:
+            self._flushes.cancel()
 
     def drain(self) -> list[Envelope]:
         """What was not flushed yet."""
@@ -54,7 +69,7 @@ class Publisher:
             "events": [event.to_json() for event in events],
         }
         try:
-            await self._run.signal(names.PUBLISH, raw(batch))
+            await self._run().signal(names.PUBLISH, raw(batch))
         except BaseException:
             with self._lock:
                 self._buffer = events + self._buffer
@@ -66,7 +81,11 @@ class Publisher:
             await self.flush()
         self.attempt += 1
 
-    async def flush_for_ever(self) -> None:
+    def _begin_flushing(self) -> None:
+        if self._flushes is None and not self._closed:
+            self._flushes = self._loop.create_task(self._flush_for_ever())
+
+    async def _flush_for_ever(self) -> None:
         """Flush about twice a second until cancelled; a server that does not answer is tried again."""
         while True:
             await asyncio.sleep(FLUSH_SECONDS)

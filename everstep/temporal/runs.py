@@ -135,7 +135,9 @@ async def list_runs(
     task_queue: str | None = None,
     limit: int = 50,
 ) -> list[RunSummary]:
-    """The runs of a namespace, whatever started them: those under way, then the last to end. A run that continued as new is one run.
+    """The runs of a namespace, whatever started them: those under way, then the last to end.
+
+    A run that continued as new is one run.
 
     Args:
         client: connected to the server, which must keep an index of runs; Temporal's test server keeps none.

@@ -75,10 +75,12 @@ class StepActivity:
                     info.attempt - 1,
                 )
             )
-        run = self._client.get_workflow_handle(call.run_id, run_id=info.workflow_run_id)
-        publisher = Publisher(run, call.invocation, info.attempt + tally.repeated)
+        publisher = Publisher(
+            lambda: self._client.get_workflow_handle(call.run_id, run_id=info.workflow_run_id),
+            call.invocation,
+            info.attempt + tally.repeated,
+        )
         beats = None if info.heartbeat_timeout is None else _Heartbeats(tally, info.heartbeat_timeout)
-        flushes = asyncio.create_task(publisher.flush_for_ever()) if self._publishes() else None
         try:
             outcome = await self._attempt(call, tally, publisher)
             result = dump(replace(outcome, published=publisher.drain(), attempts=publisher.attempt).to_json())
@@ -94,11 +96,7 @@ class StepActivity:
         finally:
             if beats is not None:
                 beats.stop()
-            if flushes is not None:
-                flushes.cancel()
-
-    def _publishes(self) -> bool:
-        return self._invoker.specs[self._step].context_parameter is not None
+            publisher.close()
 
     async def _attempt(self, call: StepCall, tally: Tally, publisher: Publisher) -> Outcome:
         """Tries until one succeeds or the end of this attempt is due; raises what tells Temporal how to go on."""
@@ -183,7 +181,7 @@ class StepActivity:
             raise StepTimeoutError(self._step, timeout) from error
         except asyncio.CancelledError:
             for scope in scopes:
-                scope.cancelled.set()
+                scope.cancelled = True
             raise
 
     async def _fetch_state(self, call: StepCall) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from importlib.metadata import version
 from typing import Any
 
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
@@ -30,6 +31,9 @@ MAX_CONCURRENT_STEPS = 100
 
 STICKY_TIMEOUT = timedelta(seconds=2)
 """How long a run waits for the worker that has it in its cache before any other may take it."""
+
+BUILD_ID = f"everstep-{version('everstep')}"
+"""Tells in the Temporal UI what a worker runs, unless the deployment says more."""
 
 Flow = Workflow | type[Workflow]
 
@@ -115,6 +119,7 @@ async def serving(
         "task_queue": task_queue,
         "max_concurrent_activities": max_concurrent_steps,
         "sticky_queue_schedule_to_start_timeout": STICKY_TIMEOUT,
+        "build_id": BUILD_ID,  # the SDK would hash all loaded code otherwise, a second of every start
         "graceful_shutdown_timeout": timedelta(seconds=graceful_shutdown),
         "plugins": [EverstepPlugin(flows, limits=limits, step_threads=max_concurrent_steps)],
     }
