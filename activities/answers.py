@@ -14,7 +14,7 @@ OnToken = Callable[[str], None]
 
 NO_ANSWER = "The sources do not answer this question."
 
-_CITATION = re.compile(r"\[(\d+)\]")
+_CITATION = re.compile(r"(\s*)\[(\d+)\]")
 
 
 class Answer(BaseModel):
@@ -83,10 +83,10 @@ def with_sources(answer: Answer, passages: Sequence[Passage]) -> tuple[str, list
     numbers: dict[int, int] = {}
 
     def renumbered(match: re.Match[str]) -> str:
-        cited = int(match.group(1))
+        cited = int(match.group(2))
         if not 1 <= cited <= len(passages):
             return ""
-        return f"[{numbers.setdefault(cited, len(numbers) + 1)}]"
+        return f"{match.group(1)}[{numbers.setdefault(cited, len(numbers) + 1)}]"
 
     text = _CITATION.sub(renumbered, answer.text)
     sources = [

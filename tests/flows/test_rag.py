@@ -234,7 +234,7 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Knowledge:
             "docs/decisions/vector-store.md",
             "holds Python's global lock for 17 s",
         ),
-        ("How are dependencies pinned?", "docs/decisions/locks.md", "lock"),
+        ("Why do the lock files hold no hashes?", "docs/decisions/locks.md", "tie the lock to one index"),
     ],
 )
 async def test_the_project_s_own_decisions_are_found_offline(
