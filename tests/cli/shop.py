@@ -1,0 +1,79 @@
+"""The flows that the command line is tested with."""
+
+import asyncio
+import time
+
+from everstep import Context, Workflow, step
+from everstep.events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
+from everstep.retry_policy import ConstantDelayRetryPolicy
+
+
+class Order(StartEvent):
+    item: str
+    amount: float = 1.0
+
+
+class Priced(Event):
+    total: float
+
+
+class Approve(InputRequiredEvent):
+    total: float
+
+
+class Approval(HumanResponseEvent):
+    approved: bool
+
+
+class Note(Event):
+    text: str
+
+
+class Shop(Workflow):
+    """Prices an order, asks for approval above 100, and takes notes."""
+
+    @step
+    async def price(self, ctx: Context, ev: Order) -> Priced:
+        ctx.write_event_to_stream(Note(text=f"pricing {ev.item}"))
+        await ctx.store.set("item", ev.item)
+        return Priced(total=ev.amount * 2)
+
+    @step
+    async def check(self, ev: Priced) -> Approve | StopEvent:
+        if ev.total > 100:
+            return Approve(total=ev.total, assignee="finance", due=3600)
+        return StopEvent(result={"paid": ev.total})
+
+    @step(skip_graph_checks=["reachability"])
+    async def note(self, ctx: Context, ev: Note) -> None:
+        await ctx.store.set("note", ev.text)
+
+    @step
+    async def decide(self, ctx: Context, ev: Approval) -> StopEvent:
+        return StopEvent(result={"approved": ev.approved, "item": await ctx.store.get("item")})
+
+
+class Broken(Workflow):
+    """Fails in its only step."""
+
+    @step
+    async def explode(self, ev: StartEvent) -> StopEvent:
+        raise ValueError("no fuel")
+
+
+class Slow(Workflow):
+    """Takes its time, and tells whether it was cancelled."""
+
+    @step
+    async def sleep(self, ev: StartEvent) -> StopEvent:
+        await asyncio.sleep(ev.seconds)
+        return StopEvent(result="slept")
+
+
+class Flaky(Workflow):
+    """Fails twice before it works."""
+
+    @step(retry_policy=ConstantDelayRetryPolicy(maximum_attempts=3, delay=0.1))
+    def try_it(self, ev: StartEvent) -> StopEvent:
+        time.sleep(0.01)
+        return StopEvent(result="worked")
