@@ -47,8 +47,8 @@ Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[1]
 STATE = Path(os.environ.get("EVERSTEP_DEMO_STATE") or ROOT / ".everstep")
 OWN_DOCUMENTS = ("docs", "README.md")
-OWN_QUESTION = "Why is no index built over the vectors?"
-HEADING = re.compile(r"^#{1,3}\s+(\w.{8,70})$", re.MULTILINE)
+OWN_QUESTION = "What happens when a worker is killed in the middle of a step?"
+HEADING = re.compile(r"^(#{1,3})\s+(?:[\d.]+\s+)?(\w\S*(?: [\w-]\S*){1,7})\s*$", re.MULTILINE)
 ENDINGS = ("WorkflowFailedEvent", "WorkflowTimedOutEvent", "WorkflowCancelledEvent")
 
 console = Console(highlight=False)
@@ -96,13 +96,15 @@ def planned(folder: Path | None, question: str | None, yes: bool) -> Plan:
 
 
 def first_matter(folder: Path) -> str:
-    """A question about the first matter that the documents have a heading for."""
-    for file in sorted(folder.rglob("*.md")):
+    """A question about a matter that the documents have a heading for, rather of a section than of a whole document."""
+    found: list[tuple[int, str]] = []
+    for file in sorted(folder.rglob("*.md"))[:50]:
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            found = HEADING.search(file.read_text(encoding="utf-8"))
-            if found:
-                return f"What about {found.group(1).strip(' #*`')}?"
-    return "What are these documents about?"
+            found += [(len(marks), title) for marks, title in HEADING.findall(file.read_text(encoding="utf-8"))]
+    sections = [title for level, title in found if level > 1] or [title for _, title in found]
+    # The longest says most of what it is about.
+    matter = max(sections, key=len, default="").strip(" #*`:")
+    return f"What about {matter}?" if matter else "What are these documents about?"
 
 
 async def play(plan: Plan) -> str:
