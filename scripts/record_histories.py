@@ -1,6 +1,6 @@
 """Record the histories that tests replay: `python scripts/record_histories.py 0.1`, once for each released version.
 
-Writes tests/histories/<version>/<run>.<execution>.json. A version that was released is never recorded again: what it wrote
+Writes tests/histories/<version>/<run>.<execution>.json. A released version is never recorded again: what it wrote
 stands in its users' servers.
 """
 
