@@ -17,9 +17,17 @@ from activities.documents import Chunk, chunk_document, read_document
 from activities.errors import DocumentUnreadable
 from activities.folder_changes import folder_changes
 from activities.knowledge import Knowledge
+from activities.retries import RETRIES
 from everstep import Context, Workflow, step
 from everstep.events import Event, StartEvent, StopEvent
-from workflows.shared import RETRIES, Progress
+
+
+class IndexProgress(Event):
+    """What a run is doing, for whoever follows it: the step, what it did, and how many documents it is about."""
+
+    stage: str
+    text: str
+    total: int | None = None
 
 
 class IndexFolder(StartEvent):
@@ -121,7 +129,7 @@ class IndexFlow(Workflow):
         await ctx.store.set("result.unchanged", await ctx.store.get("result.unchanged") + found.unchanged)
         total = len(found.changed) + len(found.removed)
         text = f"{len(found.changed)} to index, {len(found.removed)} to remove, {found.unchanged} unchanged"
-        ctx.write_event_to_stream(Progress(stage="scan", text=text, total=total))
+        ctx.write_event_to_stream(IndexProgress(stage="scan", text=text, total=total))
         return [
             *(IndexFile(source=source) for source in found.changed),
             *(RemoveFile(source=source) for source in found.removed),
@@ -137,18 +145,18 @@ class IndexFlow(Workflow):
         except DocumentUnreadable as error:
             # What can no longer be looked up must not be cited either.
             await store.delete_source(ev.source)
-            ctx.write_event_to_stream(Progress(stage="index_file", text=f"{ev.source}: {error.reason}"))
+            ctx.write_event_to_stream(IndexProgress(stage="index_file", text=f"{ev.source}: {error.reason}"))
             return FileDone(source=ev.source, outcome="failed", reason=error.reason)
         vectors = await self.knowledge.embedder.embed([chunk.indexed_text for chunk in chunks])
         await store.replace_source(chunks, vectors)
-        ctx.write_event_to_stream(Progress(stage="index_file", text=f"{ev.source}: {len(chunks)} passages"))
+        ctx.write_event_to_stream(IndexProgress(stage="index_file", text=f"{ev.source}: {len(chunks)} passages"))
         return FileDone(source=ev.source, outcome="indexed", passages=len(chunks))
 
     @step(num_workers=4, retry_policy=RETRIES, timeout=60)
     async def remove_file(self, ctx: Context, ev: RemoveFile) -> FileDone:
         """Take a document out of the index."""
         await self.knowledge.index(await ctx.store.get("job.index")).delete_source(ev.source)
-        ctx.write_event_to_stream(Progress(stage="remove_file", text=f"{ev.source}: removed"))
+        ctx.write_event_to_stream(IndexProgress(stage="remove_file", text=f"{ev.source}: removed"))
         return FileDone(source=ev.source, outcome="removed")
 
     @step(retry_policy=RETRIES, timeout=60)

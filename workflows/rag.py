@@ -20,17 +20,25 @@ from activities.knowledge import Knowledge
 from activities.outbox import Outbox, Publication
 from activities.packed import pack, unpack
 from activities.rank_fusion import merged
+from activities.retries import RETRIES
 from activities.vectors import Passage, VectorStore
 from everstep import Context, Workflow, step
 from everstep.events import Event, HumanResponseEvent, InputExpiredEvent, InputRequiredEvent, StartEvent, StopEvent
-from workflows.indexing import IndexFlow
-from workflows.shared import MODEL_SECONDS, RETRIES, Progress
 
-__all__ = ["ApprovalGiven", "ApprovalRequested", "Ask", "IndexFlow", "RagFlow", "RagResult", "Score"]
+MODEL_SECONDS = 150.0
+"""One attempt of a model call; the client gives up by itself before that."""
 
 Strategy = Literal["dense", "sparse", "fused"]
 STRATEGIES: tuple[Strategy, ...] = ("fused", "dense", "sparse")
 """By meaning, by words, by both. Of equal answers, the first in this order is taken."""
+
+
+class RagProgress(Event):
+    """What a run is doing, for whoever follows it. `strategy` is the kind of search, where there is one."""
+
+    stage: str
+    text: str
+    strategy: Strategy | None = None
 
 
 class Ask(StartEvent):
@@ -164,11 +172,11 @@ class RagFlow(Workflow):
         answerer = self.knowledge.answerer
         await ctx.store.set("ask", ev)
         await ctx.store.set("model", answerer.describe())
-        ctx.write_event_to_stream(Progress(stage="rewrite", text=answerer.describe()))
+        ctx.write_event_to_stream(RagProgress(stage="rewrite", text=answerer.describe()))
         if not ev.question.strip():
             return await _unanswered(ctx, "The question is empty: ask something.")
         queries = await answerer.rewrite(ev.question)
-        ctx.write_event_to_stream(Progress(stage="rewrite", text=" | ".join(queries), total=len(queries)))
+        ctx.write_event_to_stream(RagProgress(stage="rewrite", text=" | ".join(queries)))
         return Rewritten(queries=queries)
 
     @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
@@ -190,7 +198,7 @@ class RagFlow(Workflow):
         store = self.knowledge.index(await ctx.store.get("ask.index"))
         found = await _searched(store, ev, limit)
         text = ", ".join(passage.place for passage in found[:3]) or "nothing"
-        ctx.write_event_to_stream(Progress(stage="search", strategy=ev.strategy, text=text, total=len(found)))
+        ctx.write_event_to_stream(RagProgress(stage="search", strategy=ev.strategy, text=text))
         return Retrieved(strategy=ev.strategy, passages=found)
 
     @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
@@ -211,7 +219,7 @@ class RagFlow(Workflow):
                 answer = Answer(text=str(error), found=False)
                 break
         text = answer.text.replace("\n", " ")
-        ctx.write_event_to_stream(Progress(stage="answer", strategy=ev.strategy, text=text[:200]))
+        ctx.write_event_to_stream(RagProgress(stage="answer", strategy=ev.strategy, text=text[:200]))
         return Drafted(strategy=ev.strategy, answer=answer, passages=passages)
 
     @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
@@ -227,7 +235,7 @@ class RagFlow(Workflow):
             remarks=verdict.remarks,
         )
         said = f"{score.score:.2f}: grounded {score.grounded:.2f}, complete {score.complete:.2f}. {score.remarks}"
-        ctx.write_event_to_stream(Progress(stage="evaluate", strategy=ev.strategy, text=said.strip()))
+        ctx.write_event_to_stream(RagProgress(stage="evaluate", strategy=ev.strategy, text=said.strip()))
         answer, sources = with_sources(ev.answer, ev.passages)
         return Evaluated(score=score, answer=answer, sources=sources)
 
