@@ -160,27 +160,28 @@ class TemporalHandler(WorkflowHandler):
                 reason = error.cause
                 crossed = not isinstance(reason, ApplicationError) or reason.type == "AcceptedUpdateCompletedWorkflow"
                 if crossed and asyncio.get_running_loop().time() < deadline and await self._goes_on():
+                    await asyncio.sleep(0.2)
                     continue
                 text = reason.message if isinstance(reason, ApplicationError) else str(reason)
                 raise ResponseRefusedError(text) from None
-            except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
-                again = not isinstance(error, RPCError) or error.status in _SEND_AGAIN
-                if again and asyncio.get_running_loop().time() < deadline:
-                    await asyncio.sleep(0.2)
-                    continue
-                if isinstance(error, RPCError):
-                    raise self._refused(error) from error
-                raise
+            except RPCError as error:
+                ended = error.status == RPCStatusCode.NOT_FOUND and not await self._goes_on()
+                if ended:
+                    raise ResponseRefusedError(f"run {self.run_id} has ended") from error
+                if error.status not in _SEND_AGAIN or asyncio.get_running_loop().time() >= deadline:
+                    raise self._explained(error) from error
+            except WorkflowUpdateRPCTimeoutOrCancelledError:
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise
+            await asyncio.sleep(0.2)
 
     async def _goes_on(self) -> bool:
-        await asyncio.sleep(0.2)
-        found = await self._client.get_workflow_handle(self.run_id).describe()
+        """Whether the run is open, by this execution or a following one."""
+        try:
+            found = await self._client.get_workflow_handle(self.run_id).describe()
+        except RPCError as error:
+            raise self._explained(error) from error
         return found.close_time is None
-
-    def _refused(self, error: RPCError) -> Exception:
-        if "already completed" in str(error):
-            return ResponseRefusedError(f"run {self.run_id} has ended")
-        return self._explained(error)
 
     def _explained(self, error: RPCError) -> Exception:
         if error.status == RPCStatusCode.NOT_FOUND:
@@ -197,7 +198,12 @@ class TemporalHandler(WorkflowHandler):
 
 
 LIBRARY: dict[str, type[Event]] = {"StopEvent": StopEvent}
-_SEND_AGAIN = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.RESOURCE_EXHAUSTED)
+_SEND_AGAIN = (
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+    RPCStatusCode.NOT_FOUND,  # of a run that goes on: it was crossing to its next execution
+)
 
 
 def run_error(run_id: str, cause: BaseException) -> Exception:
