@@ -34,6 +34,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from everstep.cli.exits import CommandError, Exit, guarded
+from everstep.cli.session import explained
 from everstep.cli.text import clean
 from everstep.errors import ResponseRefusedError
 from everstep.temporal import TemporalRuntime
@@ -79,7 +80,8 @@ def demo(
 ) -> None:
     """Index documents, ask them a question, approve the answer, see it published: all of it on Temporal."""
     plan = planned(folder, question, yes)
-    outcome = asyncio.run(play(plan))
+    with explained():
+        outcome = asyncio.run(play(plan))
     raise typer.Exit(Exit.OK if outcome == "published" else Exit.FAILED)
 
 
