@@ -144,7 +144,7 @@ def _event_problems(flow: FlowDefinition) -> Iterator[Problem]:
             if not any(_matches(step, name, each) for each in produced):
                 yield Problem(
                     f"Step {step.name!r} takes {name}, which no step returns: add it to the return annotation of the "
-                    "step that sends it, or remove it."
+                    "step that sends it, remove it, or write skip_graph_checks=['reachability'] if outsiders send it."
                 )
     for step in flow.steps.values():
         for name in dict.fromkeys((*step.returns, *step.returns_list)):
