@@ -30,6 +30,7 @@ LOOK_SECONDS = 3.0
 
 _REMEDIES = {
     "no_worker": "Start one that serves the flow: python worker.py",
+    "busy": "If none runs, start one: python worker.py",
     "unknown_flow": "Check the flow's name, or start a worker that serves it.",
 }
 

@@ -7,6 +7,7 @@ help, completion and usage errors need not wait for.
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -97,8 +98,14 @@ def load(entry: Entry) -> Any:
     module, _, name = entry.function.partition(":")
     function = getattr(importlib.import_module(f"everstep.cli.{module}"), name)
     app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    app.command(entry.name, context_settings=_CONTEXT, epilog=EXIT_CODES_HELP)(function)
+    app.command(entry.name, help=_unwrapped(function), context_settings=_CONTEXT, epilog=EXIT_CODES_HELP)(function)
     return get_command(app)
+
+
+def _unwrapped(function: Any) -> str:
+    """A docstring with one line to the paragraph, so that the help is wrapped to the terminal and not twice."""
+    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+    return "\n\n".join(text if text.startswith(" ") else " ".join(text.split("\n")) for text in paragraphs)
 
 
 def everstep_commands() -> Any:

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.worker import WorkerDeploymentConfig
 
 from everstep.cli.exits import DEBUG_VARIABLE, CommandError, Exit, leave
@@ -116,7 +117,7 @@ async def _serve(found: Sequence[Found], task_queue: str | None, patience: float
     queue = task_queue or settings.task_queue
     deployment = _deployment()
     if deployment is not None:
-        options["deployment_config"] = deployment
+        options |= {"deployment_config": deployment, "build_id": None}
     async with serving(client, [one.flow for one in found], task_queue=queue, **options):
         _log.info("serves %s", ", ".join(f"{one.name} ({one.origin})" for one in found))
         _log.info("polls task queue %r at %s, namespace %r", queue, settings.address, settings.namespace)
@@ -133,11 +134,13 @@ async def _serve(found: Sequence[Found], task_queue: str | None, patience: float
 async def _connected(patience: float, stop: asyncio.Event) -> tuple[Client, ConnectionSettings] | None:
     """Connect, again and again while the server is not there; None when told to stop meanwhile."""
     deadline = time.monotonic() + patience
+    runtime = _logging_runtime()
     told = False
     while not stop.is_set():
         settings = await asyncio.to_thread(ConnectionSettings.load)
         try:
-            return await connect(settings, timeout=min(10.0, max(1.0, deadline - time.monotonic()))), settings
+            left = min(10.0, max(1.0, deadline - time.monotonic()))
+            return await connect(settings, timeout=left, runtime=runtime), settings
         except ConnectionFailedError as error:
             if time.monotonic() >= deadline:
                 raise
@@ -166,6 +169,12 @@ def _stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told, number)
     return stop
+
+
+def _logging_runtime() -> Runtime:
+    """The SDK's core, its log put into this process's own instead of on stdout."""
+    forwarding = LogForwardingConfig(logging.getLogger("temporalio.core"), prepend_target_on_message=False)
+    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(TelemetryFilter("WARN", "ERROR"), forwarding)))
 
 
 def _deployment() -> WorkerDeploymentConfig | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from temporalio.client import Client
+from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from everstep.cli.exits import CommandError, Exit
@@ -42,7 +43,9 @@ def with_session(work: Callable[[Session], Awaitable[T]]) -> T:
 
     async def connected() -> T:
         settings = ConnectionSettings.load()
-        return await work(Session(await connect(settings), settings))
+        # The SDK would log to stdout, among a command's output; what goes wrong comes as errors anyway.
+        quiet = Runtime(telemetry=TelemetryConfig(logging=None))
+        return await work(Session(await connect(settings, runtime=quiet), settings))
 
     with explained():
         return asyncio.run(connected())

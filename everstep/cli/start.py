@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from everstep.cli.exits import CommandError, Exit
 from everstep.cli.follow import Follower
 from everstep.cli.output import Output, OutputOption
 from everstep.cli.program import called_as
@@ -62,8 +63,8 @@ def run(
 
     try:
         with_session(work)
-    except KeyboardInterrupt:
-        if started:
+    except (KeyboardInterrupt, CommandError) as error:
+        if started and (isinstance(error, KeyboardInterrupt) or error.code is Exit.UNREACHABLE):
             out.note(f"\nThe run goes on. Come back with: {called_as()} stream {started[0]}")
             out.note(f"or see how it stands with: {called_as()} show {started[0]}")
         raise
