@@ -117,7 +117,7 @@ async def _serve(found: Sequence[Found], task_queue: str | None, patience: float
     queue = task_queue or settings.task_queue
     deployment = _deployment()
     if deployment is not None:
-        options |= {"deployment_config": deployment, "build_id": None}
+        options |= {"deployment_config": deployment}
     async with serving(client, [one.flow for one in found], task_queue=queue, **options):
         _log.info("serves %s", ", ".join(f"{one.name} ({one.origin})" for one in found))
         _log.info("polls task queue %r at %s, namespace %r", queue, settings.address, settings.namespace)

@@ -123,6 +123,8 @@ async def serving(
         "graceful_shutdown_timeout": timedelta(seconds=graceful_shutdown),
         "plugins": [EverstepPlugin(flows, limits=limits, step_threads=max_concurrent_steps)],
     }
+    if options.get("deployment_config") is not None:
+        del settings["build_id"]  # the deployment's own says more
     async with Worker(client, **(settings | options)) as worker:
         yield worker
 

@@ -2,9 +2,10 @@
 
 import signal
 import uuid
+from pathlib import Path
 
 from everstep.temporal.devserver import DevServer
-from tests.cli.conftest import Shell, eventually, read_until
+from tests.cli.conftest import SHOP, Shell, eventually, read_until
 
 
 def an_id() -> str:
@@ -146,3 +147,22 @@ def test_a_start_that_the_flow_refuses_names_the_field(shell: Shell) -> None:
 def test_debug_shows_the_traceback(shell: Shell, server: DevServer) -> None:
     """`--debug` adds what is otherwise kept away."""
     assert "Traceback" in shell.starter("--debug", "show", "nope").err
+
+
+def test_the_inbox_finds_runs_on_a_server_without_the_search_attribute(tmp_path: Path) -> None:
+    """Where EverstepWaiting is not registered each running run is asked; the output says that no index was used."""
+    with DevServer.private(search_attributes={}) as plain:
+        shell = Shell(plain.address, tmp_path)
+        worker = shell.begin("worker.py", "--flows", str(SHOP))
+        try:
+            read_until(worker, "polls task queue")
+            run = shell.starter("run", "Shop", "item=tea", "amount=300").json["run"]
+            shell.starter("run", "Slow", "seconds=60")
+            request = eventually(lambda: shell.starter("inbox").json["requests"])[0]
+            assert (request["run"], request["type"]) == (run, "Approve")
+            assert shell.starter("inbox").json["indexed"] is False
+            assert shell.starter("respond", run, "approved=true").code == 0
+            assert shell.starter("inbox").json["requests"] == []
+        finally:
+            worker.kill()
+            worker.communicate()
