@@ -32,6 +32,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
+from temporalio.runtime import Runtime, TelemetryConfig
 
 from everstep.cli.exits import CommandError, Exit, guarded
 from everstep.cli.session import explained
@@ -113,7 +114,9 @@ async def play(plan: Plan) -> str:
     """The whole demo; gives how the question ended."""
     settings, server = await find_server()
     queue = os.environ.get("TEMPORAL_TASK_QUEUE") or "everstep-demo"
-    runtime = await TemporalRuntime.connect(settings)
+    # The SDK would log a lost server to stdout, between the lines that are for people.
+    quiet = Runtime(telemetry=TelemetryConfig(logging=None))
+    runtime = await TemporalRuntime.connect(settings, runtime=quiet)
     runtime.task_queue = queue
     say("server", f"Temporal at {settings.address}" + (f", web UI {settings.ui_url}" if settings.ui_url else ""))
     async with worker(settings, queue) as process:
