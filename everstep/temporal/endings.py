@@ -27,14 +27,15 @@ def step_failure(error: BaseException) -> Failure:
 
 
 def run_result(event: Envelope) -> RawValue:
-    """The run's result as plain JSON: the base stop event's result, or the fields of a typed one."""
-    metadata = {names.TYPE_METADATA: event.type.encode()}
+    """The run's result as plain JSON: the base stop event's result, or the fields of a typed one.
+
+    What JSON does not tell, the type and further keys, stands in the payload's metadata. A plain result has none: the
+    command line shows payloads with metadata in base64.
+    """
     if event.type != "StopEvent":
-        return raw(event.data, metadata)
+        return raw(event.data, {names.TYPE_METADATA: event.type.encode()})
     free = {key: value for key, value in event.data.items() if key != "result"}
-    if free:
-        metadata[names.FREE_KEYS_METADATA] = dump(free)
-    return raw(event.data.get("result"), metadata)
+    return raw(event.data.get("result"), {names.FREE_KEYS_METADATA: dump(free)} if free else None)
 
 
 def run_failure(command: do.FailRun) -> ApplicationError:
