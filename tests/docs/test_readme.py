@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from everstep.temporal.devserver import DevServer
+from everstep.temporal.devserver import DevServer, stop_dev_server
 from everstep.temporal.settings import ConnectionSettings
 from tests.support.shell import Shell
 
@@ -63,14 +63,16 @@ def project(tmp_path: Path) -> Path:
 @pytest.fixture
 def shell(project: Path) -> Iterator[Shell]:
     """A shell in the project, after the section on installing: a server runs."""
-    with Shell(project, environment()) as shell:
-        for command in commands("Install"):
-            assert shell.run(command).code == 0
-        address = shell.json("everstep dev --status")["address"]
-        # What README tells to give as --address where the usual port is taken.
-        shell.run(f"export TEMPORAL_ADDRESS={address}")
-        yield shell
-        shell.run("everstep dev --stop")
+    try:
+        with Shell(project, environment()) as shell:
+            for command in commands("Install"):
+                assert shell.run(command).code == 0
+            address = shell.json("everstep dev --status")["address"]
+            # What README tells to give as --address where the usual port is taken.
+            shell.run(f"export TEMPORAL_ADDRESS={address}")
+            yield shell
+    finally:
+        stop_dev_server(project / ".everstep")
 
 
 def commands(section: str) -> list[str]:
