@@ -80,7 +80,8 @@ class StopEvent(Event):
     Example: `return StopEvent(result={"answer": 42})`, or `return StopEvent("done")`.
     """
 
-    result: Any = None
+    # A typed stop event is its own result, and has none beside its fields.
+    result: Any = Field(default=None, exclude_if=lambda value: value is None)
 
     def __init__(self, result: Any = _NOT_GIVEN, **data: Any) -> None:
         if result is not _NOT_GIVEN:

@@ -99,7 +99,10 @@ def initial_state(ctx: Any) -> dict[str, Any] | None:
     if ctx is None:
         return None
     if not isinstance(ctx, Mapping):
-        raise StateValueError(f"a run can begin with a state given as a dict, not with a {type(ctx).__name__}")
+        raise StateValueError(
+            f"a run can begin with a state given as a dict, not with a {type(ctx).__name__}; the start event's fields "
+            "are keyword arguments, as in run(topic=…)"
+        )
     return {str(key): _plain(str(key), value) for key, value in ctx.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
 

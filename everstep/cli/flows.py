@@ -40,7 +40,7 @@ def resolve(spec: str, root: Path) -> list[Found]:
 
     Args:
         spec: without a class, all flows of the file or module; a class alone is looked for in `workflows/`.
-        root: where relative paths begin, and what imports are looked up in.
+        root: where a relative path begins that leads nowhere from here, and what imports are looked up in.
 
     Raises:
         FlowNotFoundError: there is no such file, module or flow.
@@ -50,7 +50,9 @@ def resolve(spec: str, root: Path) -> list[Found]:
     place, _, attribute = spec.partition(":")
     if not attribute and place.isidentifier() and not (root / place).is_file():
         return [_named(place, root)]
-    module = _file(root / place) if place.endswith(".py") or "/" in place else _module(place)
+    # A path is meant from where the command was typed; the shipped flows are also found from elsewhere.
+    file = Path(place) if Path(place).is_file() else root / place
+    module = _file(file) if place.endswith(".py") or "/" in place else _module(place)
     if attribute:
         return [Found(_pick(module, attribute, place), spec)]
     found = [Found(_build(cls, place), f"{place}:{cls.__name__}") for cls in _flow_classes(module)]
