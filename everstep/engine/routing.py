@@ -14,6 +14,7 @@ class Router:
         self.flow = definition.name
         self._steps = tuple(step for step in definition.steps.values() if step.role == "step")
         self._stops = frozenset(definition.stops)
+        self.stop = definition.stops[0] if definition.stops else "StopEvent"
         self._known: dict[tuple[str, tuple[str, ...]], tuple[StepDefinition, ...]] = {}
 
     def ancestors(self, event: Envelope) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from temporalio.common import RawValue
@@ -26,14 +26,14 @@ def step_failure(error: BaseException) -> Failure:
     return Failure(kind, message)
 
 
-def run_result(event: Envelope) -> RawValue:
+def run_result(event: Envelope, stops: Sequence[str]) -> RawValue:
     """The run's result as plain JSON: the base stop event's result, or the fields of a typed one.
 
-    What JSON does not tell, the type and further keys, stands in the payload's metadata. A plain result has none: the
-    command line shows payloads with metadata in base64.
+    What the flow does not tell, a type that it does not declare or further keys, stands in the payload's metadata. Else
+    there is none: the command line shows payloads with metadata in base64.
     """
     if event.type != "StopEvent":
-        return raw(event.data, {names.TYPE_METADATA: event.type.encode()})
+        return raw(event.data, None if event.type in stops else {names.TYPE_METADATA: event.type.encode()})
     free = {key: value for key, value in event.data.items() if key != "result"}
     return raw(event.data.get("result"), {names.FREE_KEYS_METADATA: dump(free)} if free else None)
 

@@ -45,16 +45,24 @@ class TemporalHandler(WorkflowHandler):
     Args:
         client: connected to the server.
         run_id: the run's id, which is the workflow id.
-        types: the flow's event types; without them events come as plain `Event`s, their type under ``_type``.
+        types: the flow's event types; without them events come as plain `Event`s with a ``type_name``, results as JSON.
+        stop: the type of stop event that the flow declares.
         started: what has to be done before the server has the run.
     """
 
     def __init__(
-        self, client: Client, run_id: str, types: FlowTypes | None = None, started: Awaitable[None] | None = None
+        self,
+        client: Client,
+        run_id: str,
+        types: FlowTypes | None = None,
+        *,
+        stop: str = "StopEvent",
+        started: Awaitable[None] | None = None,
     ) -> None:
         super().__init__(run_id)
         self._client = client
         self._types = types
+        self._stop = stop
         self._starting = None if started is None else asyncio.ensure_future(started)
         self._stop_event: StopEvent | None = None
         self._ended = False
@@ -82,7 +90,7 @@ class TemporalHandler(WorkflowHandler):
             raise run_error(self.run_id, error.cause) from error.cause
         except RPCError as error:
             raise self._explained(error) from error
-        self._stop_event = cast("StopEvent", self._event(stop_envelope(result.payload)))
+        self._stop_event = cast("StopEvent", self._event(stop_envelope(result.payload, self._stop)))
         self._ended = True
         return self._stop_event
 

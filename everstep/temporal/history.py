@@ -174,7 +174,7 @@ class HistoryReader:
         if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
             result = event.workflow_execution_completed_event_attributes.result
             value: RawValue = (await self._client.data_converter.decode(result.payloads, [RawValue]))[0]
-            return stop_envelope(value.payload)
+            return stop_envelope(value.payload, self._router.stop if self._router else "StopEvent")
         if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
             return await self._failed(event.workflow_execution_failed_event_attributes.failure)
         if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
@@ -234,9 +234,13 @@ class _Skip:
         return False
 
 
-def stop_envelope(payload: Payload) -> Envelope:
-    """The stop event of a run, from the payload of its result, decoded by the client's codec."""
-    kind = payload.metadata.get(names.TYPE_METADATA, b"StopEvent").decode()
+def stop_envelope(payload: Payload, stop: str) -> Envelope:
+    """The stop event of a run, from the payload of its result, decoded by the client's codec.
+
+    Args:
+        stop: the type of stop event that the flow declares.
+    """
+    kind = payload.metadata.get(names.TYPE_METADATA, stop.encode()).decode()
     result = json.loads(payload.data)
     if kind != "StopEvent":
         return Envelope(kind, result)

@@ -71,7 +71,7 @@ class Interpreter:
             ended = None
         await workflow.wait_condition(workflow.all_handlers_finished)
         if isinstance(ended, do.CompleteRun):
-            return run_result(ended.event)
+            return run_result(ended.event, self._pinned["stops"])
         if isinstance(ended, do.FailRun):
             raise run_failure(ended)
         raise asyncio.CancelledError

@@ -12,7 +12,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from everstep.errors import RunAlreadyStartedError, WorkflowRuntimeError
-from everstep.events import Event, event_to_data
+from everstep.events import Event, event_name, event_to_data
 from everstep.flow.compile import flow_types
 from everstep.runtime import require_loop
 from everstep.state_store import initial_state
@@ -66,7 +66,8 @@ class TemporalRuntime:
             options["state"] = state
         run_id = run_id or str(uuid.uuid4())
         work = self._start(flow.workflow_name, event_to_data(start_event), run_id, options, None)
-        return TemporalHandler(self.client, run_id, flow_types(type(flow)), work)
+        stop = event_name(flow.stop_event_class)
+        return TemporalHandler(self.client, run_id, flow_types(type(flow)), stop=stop, started=work)
 
     async def start_flow(
         self,

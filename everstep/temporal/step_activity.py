@@ -170,13 +170,15 @@ class StepActivity:
             scope_made=scopes.append,
         )
         timeout = self._invoker.specs[self._step].options.timeout
+        limit = asyncio.timeout(None if timeout is None else timeout + 1)
         try:
             if timeout is None:
                 return await self._host.run(work)
             # The step's own loop keeps the timeout; this one is for a step that blocks that loop.
-            return await asyncio.wait_for(self._host.run(work), timeout + 1)
+            async with limit:
+                return await self._host.run(work)
         except TimeoutError as error:
-            if timeout is None or isinstance(error, StepTimeoutError):
+            if timeout is None or not limit.expired():
                 raise
             raise StepTimeoutError(self._step, timeout) from error
         except asyncio.CancelledError:

@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from everstep import Context, Workflow, step
-from everstep.errors import StepTimeoutError
+from everstep.errors import StepFailedError, StepTimeoutError
 from everstep.events import Event, StartEvent, StopEvent, WorkflowFailedEvent
 from everstep.retry_policy import retry_if_exception_type, retry_policy, stop_after_attempt, wait_fixed
 from tests.support.drivers import Driver
@@ -167,3 +167,16 @@ async def test_a_local_step_is_retried_too(driver: Driver) -> None:
     failed = (await driver.see(LocalRetries, delays=[0.01] * 4)).events[-1]
     assert isinstance(failed, WorkflowFailedEvent)
     assert failed.attempts == 4
+
+
+class OwnTimeout(Workflow):
+    @step(timeout=5)
+    async def act(self, ev: StartEvent) -> StopEvent:
+        raise TimeoutError("the other side did not answer")
+
+
+async def test_a_timeout_that_a_step_raises_itself_stays_what_it_is(driver: Driver) -> None:
+    """Only the step's own bound is a StepTimeoutError."""
+    handler = await driver.run(OwnTimeout)
+    with pytest.raises((TimeoutError, StepFailedError), match="the other side did not answer"):
+        await handler

@@ -55,7 +55,7 @@ async def opened(run: WorkflowHandler) -> dict[str, Any]:
 async def index(runtime: TemporalRuntime, folder: Path) -> dict[str, Any]:
     """Index a folder by name, and give the result as it stands on the server."""
     run = await runtime.start_flow("IndexFlow", {"folder": str(folder)})
-    return dict((await run).model_dump())
+    return await run
 
 
 async def test_documents_are_indexed_and_a_question_is_answered(
@@ -75,7 +75,7 @@ async def test_documents_are_indexed_and_a_question_is_answered(
     with pytest.raises(ResponseRefusedError, match="approved"):
         await run.respond({"comment": "hm"})
     await run.workflow.signal("respond", {"approved": True, "by": "ann"})
-    result = (await run).model_dump()
+    result = await run
     assert result["status"] == "published"
     assert [path.name for path in outbox.folder.iterdir()] == [Path(result["published_to"]).name]
     kinds = [kind_of(request) for request in model.requests_to("/chat/completions")]
@@ -112,7 +112,7 @@ async def test_progress_is_read_with_its_types(
     """Whoever has the flow's module reads progress as what it is, also after the end."""
     await index(runtime, handbook)
     run = RagFlow(knowledge, outbox, runtime=runtime).run(question=QUESTION, due=0.2)
-    assert (await run).status == "expired"
+    assert (await run)["status"] == "expired"
     events = [event async for event in run.stream_events()]
     stages = [event.stage for event in events if isinstance(event, RagProgress)]
     assert {stage: stages.count(stage) for stage in stages} == {"rewrite": 2, "search": 3, "answer": 3, "evaluate": 3}
@@ -135,14 +135,14 @@ async def test_a_large_refund_waits_and_is_paid_once(runtime: TemporalRuntime, l
     assert (request["assignee"], request["question"]["amount"]) == ("support-lead", "420.00")
     for _ in range(2):
         await run.workflow.signal("respond", {"approved": True})
-    result = (await run).model_dump()
+    result = await run
     assert (result["status"], [p.idempotency_key for p in ledger.payments()]) == ("paid", [result["payment"]])
 
 
 async def test_a_refund_expires_by_a_durable_timer(runtime: TemporalRuntime, ledger: Ledger) -> None:
     """Nobody decides: nothing is paid."""
     run = await runtime.start_flow("RefundFlow", {**LARGE, "due": 0.3})
-    assert (await run).model_dump()["status"] == "expired"
+    assert (await run)["status"] == "expired"
     assert ledger.payments() == []
 
 
@@ -161,7 +161,7 @@ async def test_one_order_is_refunded_by_one_run(runtime: TemporalRuntime, ledger
     run_id = f"refund-{time.time_ns()}"
     small = {**LARGE, "amount_cents": 1_000}
     run = await runtime.start_flow("RefundFlow", small, run_id=run_id)
-    assert (await run).model_dump()["status"] == "paid"
+    assert (await run)["status"] == "paid"
     with pytest.raises(RunAlreadyStartedError, match=run_id):
         await runtime.start_flow("RefundFlow", small, run_id=run_id)
     assert len(ledger.payments()) == 1
