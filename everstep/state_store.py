@@ -32,8 +32,9 @@ class StateStore:
         12
     """
 
-    def __init__(self, source: StateSource) -> None:
+    def __init__(self, source: StateSource, repeats: Callable[[str], bool] = lambda _: False) -> None:
         self._source = source
+        self._repeats = repeats
         self._seen: dict[str, Any] | None = None
         self.changes: list[list[Any]] = []
 
@@ -59,8 +60,10 @@ class StateStore:
         Raises:
             StateValueError: the value has no JSON form, or something on the way is neither a dict nor a list.
         """
-        plain = _plain(path, value)
+        plain = plain_value(path, value)
         state = await self._read()
+        if self._repeats(f"set {path}"):
+            return
         try:
             paths.write(state, path, plain)
         except (LookupError, ValueError) as error:
@@ -74,6 +77,8 @@ class StateStore:
             StateValueError: nothing is there.
         """
         state = await self._read()
+        if self._repeats(f"delete {path}"):
+            return
         try:
             paths.remove(state, path)
         except (LookupError, ValueError) as error:
@@ -103,10 +108,10 @@ def initial_state(ctx: Any) -> dict[str, Any] | None:
             f"a run can begin with a state given as a dict, not with a {type(ctx).__name__}; the start event's fields "
             "are keyword arguments, as in run(topic=…)"
         )
-    return {str(key): _plain(str(key), value) for key, value in ctx.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return {str(key): plain_value(str(key), value) for key, value in ctx.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
 
-def _plain(path: str, value: Any) -> Any:
+def plain_value(path: str, value: Any) -> Any:
     """The JSON form of a value, or an error that names where it cannot be had."""
     try:
         plain = to_jsonable_python(value)

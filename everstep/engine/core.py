@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from everstep.engine import delivery, mail
+from everstep.engine import collecting, delivery, mail, waits
 from everstep.engine.commands import Command, FailRun, RunStep, SetTimer
 from everstep.engine.inputs import (
     CancelRequested,
@@ -112,6 +112,10 @@ class Engine:
         if invocation is None:
             return
         run.last_step = invocation.step
+        if collecting.completes(run, invocation, done.outcome):
+            run.commands.append(_run_step(invocation))
+            return
+        del run.invocations[invocation.id]
         run.scheduler.finish(invocation.step, failed=False)
         delivery.commit(run, invocation, done.outcome)
 
@@ -121,6 +125,7 @@ class Engine:
         if invocation is None:
             return
         run.last_step = invocation.step
+        del run.invocations[invocation.id]
         run.scheduler.finish(invocation.step, failed=True)
         delivery.step_failed(run, invocation, failed.failure)
 
@@ -129,7 +134,7 @@ class Engine:
         invocation = self.run.invocations.get(number)
         if invocation is None or not invocation.running:
             return None
-        return self.run.invocations.pop(number)
+        return invocation
 
     def _received(self, message: MessageReceived) -> None:
         mail.receive(self.run, message)
@@ -156,6 +161,8 @@ class Engine:
                     timeout=self.definition.timeout,
                 ),
             )
+        elif fired.timer.startswith(waits.TIMER):
+            waits.due(run, int(fired.timer.removeprefix(waits.TIMER)))
         else:
             mail.due(run, fired.timer.removeprefix("due:"))
 
@@ -180,7 +187,7 @@ class Engine:
 
 
 def _run_step(invocation: Invocation) -> RunStep:
-    return RunStep(invocation.id, invocation.step, invocation.event, invocation.batch)
+    return RunStep(invocation.id, invocation.step, invocation.event, invocation.batch, invocation.record)
 
 
 _TABLE: dict[type, Callable[[Engine, Any], None]] = {

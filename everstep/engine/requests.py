@@ -36,7 +36,10 @@ def excerpt(data: Any) -> Any:
 
 @dataclass(slots=True)
 class Request:
-    """One question to a person. `answers` are the event types that may answer it."""
+    """One question to a person. `answers` are the event types that may answer it.
+
+    `waiter` is the suspended invocation that the answer goes to, if there is one.
+    """
 
     id: str
     step: str
@@ -54,6 +57,7 @@ class Request:
     refused: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     judging: int = 0
     overdue: bool = False
+    waiter: int | None = None
 
     def refuse(self, now: float, data: Any, by: str | None, reason: str) -> None:
         """Record a refused try."""
@@ -110,6 +114,7 @@ class Request:
             refused=list(data["refused"]),
             judging=data["judging"],
             overdue=data["overdue"],
+            waiter=data.get("waiter"),
         )
 
 
