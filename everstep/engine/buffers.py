@@ -52,7 +52,7 @@ class Buffer:
 
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form."""
-        events = [event.to_json() for kept in self.events.values() for event in kept]
+        events = [event.to_json() for name in sorted(self.events) for event in self.events[name]]
         return {"expected": [list(run) for run in self.expected], "events": events}
 
     @classmethod

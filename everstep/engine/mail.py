@@ -87,7 +87,7 @@ def due(run: Run, request_id: str) -> None:
 def judge_again(run: Run) -> None:
     """Ask again for the verdicts that were outstanding when the engine was saved."""
     for message in run.messages.values():
-        run.commands.append(_judge_command(run, message))
+        run.commands.append(JudgeMessage(message.id, message.types, message.data, message.waited))
 
 
 def _fault(message: MessageReceived) -> str | None:
@@ -118,13 +118,9 @@ def _judge(run: Run, entry: Message, types: tuple[str, ...]) -> None:
     run.messages[entry.id] = entry
     if entry.key is not None:
         run.judging_keys[entry.key] = entry.id
-    run.commands.append(_judge_command(run, entry))
-
-
-def _judge_command(run: Run, entry: Message) -> JudgeMessage:
     request = run.requests.get(entry.request or "")
-    waited = any(map(run.waiters.waits_for, entry.types)) or (request is not None and request.waiter is not None)
-    return JudgeMessage(entry.id, entry.types, entry.data, waited)
+    entry.waited = any(map(run.waiters.waits_for, types)) or (request is not None and request.waiter is not None)
+    run.commands.append(JudgeMessage(entry.id, types, entry.data, entry.waited))
 
 
 def _receive_event(run: Run, entry: Message, type_name: str | None) -> None:

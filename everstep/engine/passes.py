@@ -40,15 +40,15 @@ class Record:
                 merged[-1] = label, merged[-1][1] + count
             else:
                 merged.append((label, count))
-        return replace(self, effects=merged)
+        return replace(self, effects=tuple(merged))
 
     def answered(self, answer: Envelope | None) -> Record:
         """With the answer to one more wait; None for one that timed out."""
-        return replace(self, answers=[*self.answers, answer], attempts=0)
+        return replace(self, answers=(*self.answers, answer), attempts=0)
 
     def gathered(self, buffer: str, batch: list[Envelope] | None) -> Record:
         """With what became of one more collection."""
-        return replace(self, collected=[*self.collected, (buffer, batch)])
+        return replace(self, collected=(*self.collected, (buffer, batch)))
 
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form, empty parts left out."""
@@ -70,12 +70,12 @@ class Record:
         """The inverse of `to_json`."""
         return cls(
             data["origin"],
-            [None if answer is None else Envelope.from_json(answer) for answer in data.get("answers", ())],
-            [
+            tuple(None if answer is None else Envelope.from_json(answer) for answer in data.get("answers", ())),
+            tuple(
                 (name, None if batch is None else [Envelope.from_json(event) for event in batch])
                 for name, batch in data.get("collected", ())
-            ],
-            [(label, count) for label, count in data.get("effects", ())],
+            ),
+            tuple((label, count) for label, count in data.get("effects", ())),
             data.get("tries"),
             data.get("attempts", 0),
         )

@@ -120,7 +120,10 @@ class Request:
 
 @dataclass(slots=True)
 class Message:
-    """Something from outside that is being judged. `again` are later messages of the same key, which share its fate."""
+    """Something from outside that is being judged. `again` are later messages of the same key, which share its fate.
+
+    `waited`: a step waits for such an event.
+    """
 
     id: int
     data: Mapping[str, Any]
@@ -131,6 +134,7 @@ class Message:
     key: str | None = None
     expiry: bool = False
     again: list[int] = field(default_factory=list[int])
+    waited: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form."""
@@ -150,4 +154,5 @@ class Message:
             data["key"],
             data["expiry"],
             list(data["again"]),
+            data.get("waited", False),
         )

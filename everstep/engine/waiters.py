@@ -9,6 +9,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from everstep.engine.messages import Envelope, Wait
@@ -76,6 +77,8 @@ class Waiters:
 
     def __init__(self) -> None:
         self.all: dict[int, Waiter] = {}
+        self._place: dict[int, int] = {}
+        self._next = 0
         self._groups: dict[tuple[str, bool], dict[tuple[str, ...], dict[str, dict[int, None]]]] = {}
 
     def __len__(self) -> int:
@@ -84,6 +87,8 @@ class Waiters:
     def add(self, waiter: Waiter) -> None:
         """One more waits."""
         self.all[waiter.id] = waiter
+        self._place[waiter.id] = self._next
+        self._next += 1
         names, values = _asked(waiter.wait.requirements)
         ways = self._groups.setdefault((waiter.wait.type, waiter.subclasses), {})
         ways.setdefault(names, {}).setdefault(values, {})[waiter.id] = None
@@ -93,6 +98,7 @@ class Waiters:
         waiter = self.all.pop(number, None)
         if waiter is None:
             return None
+        del self._place[number]
         key = waiter.wait.type, waiter.subclasses
         names, values = _asked(waiter.wait.requirements)
         ways = self._groups[key]
@@ -112,20 +118,19 @@ class Waiters:
     def find(self, event: Envelope, ancestors: Iterable[str], step: str | None) -> Waiter | None:
         """The one that has waited longest for such an event; with a step, only of that step."""
         keys = [(event.type, False), *((name, True) for name in (event.type, *ancestors))]
-        found: int | None = None
+        found: list[int] = []
         for key in keys:
             for names, waiting in self._groups.get(key, {}).items():
                 values = _present(event.data, names)
-                candidates = waiting.get(values) if values is not None else None
-                for number in candidates or ():
-                    if step is None or self.all[number].invocation.step == step:
-                        found = number if found is None else min(found, number)
-                        break
-        return None if found is None else self.all[found]
+                candidates = waiting.get(values, {}) if values is not None else {}
+                of_step = (one for one in candidates if step is None or self.all[one].invocation.step == step)
+                found += islice(of_step, 1)
+        return self.all[min(found, key=self._place.__getitem__)] if found else None
 
     def clear(self) -> None:
         """Nobody waits."""
         self.all.clear()
+        self._place.clear()
         self._groups.clear()
 
 
