@@ -1,15 +1,18 @@
 """`ctx.wait_for_event`: suspended without a slot, run again from the top, nothing repeated, answered once."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from everstep import Context, Workflow, catch_error, step
 from everstep.errors import ResponseRefusedError, WorkflowRuntimeError
 from everstep.events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StepFailedEvent, StopEvent
+from everstep.handler import WorkflowHandler
 from everstep.retry_policy import retry_policy, stop_after_attempt, wait_fixed
 from everstep.temporal import Limits
-from tests.support.drivers import Driver, eventually
+from everstep.temporal.devserver import DevServer
+from tests.support.drivers import Driver, TemporalDriver, eventually
 
 PASSES: dict[str, int] = {}
 
@@ -26,6 +29,7 @@ class Note(Event):
 
 class Word(Event):
     text: str = ""
+    number: int = 0
 
 
 class Question(InputRequiredEvent):
@@ -111,7 +115,8 @@ async def test_effects_before_a_wait_commit_at_once_and_are_not_repeated(driver:
     assert shown == ["before", "Question", "after", "StopEvent"]
 
 
-async def noted(handler) -> dict | None:
+async def noted(handler: WorkflowHandler) -> dict[str, Any] | None:
+    """The state of a run once its note was taken."""
     state = await handler.state()
     return state if "notes" in state else None
 
@@ -388,13 +393,30 @@ class Long(Workflow):
 
 async def test_waits_go_on_behind_continue_as_new(driver: Driver) -> None:
     """A run with a short history carries what waits, what was answered and what came early over its boundaries."""
-    driver.limits = Limits(continue_at_events=40)
+    driver.limits = Limits(continue_at_events=30)
     handler = await driver.run(Long, count=12)
     for number in reversed(range(12)):
         await handler.send_event(Word(text="abcdefghijkl"[number], number=number))
     seen = await driver.seen(handler)
     assert seen.result == "abcdefghijkl"
     assert [event.text for event in seen.events if isinstance(event, Note)] == [f"note {n}" for n in range(12)]
+    if isinstance(driver, TemporalDriver):
+        found = await driver.client.get_workflow_handle(handler.run_id).describe()
+        assert found.raw_description.workflow_execution_info.first_run_id != found.run_id
+
+
+async def test_a_wait_outlives_its_worker(dev_server: DevServer) -> None:
+    """Answered while no worker runs, the step goes on when one comes; it has done nothing twice."""
+    driver = await TemporalDriver.connect(dev_server.address)
+    runtime = await driver.runtime(Effects)
+    handler = await driver.run(Effects)
+    await eventually(lambda: noted(handler))
+    await driver.stack.aclose()
+    await driver.client.get_workflow_handle(handler.run_id).signal("respond", {"text": "yes"})
+    async with driver.stack:
+        await driver.serve(Effects, runtime.task_queue)
+        seen = await driver.seen(handler)
+    assert (seen.result, seen.state["count"]) == (["before", "after"], 1)
 
 
 async def test_a_wait_ends_with_its_run(driver: Driver) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 
 from everstep.engine import paths
 from everstep.engine.asking import due_timer
-from everstep.engine.core import RUN_TIMEOUT, Engine
+from everstep.engine.core import Engine
 from everstep.engine.run import Run
 from everstep.engine.streams import ROOT
 from everstep.engine.waits import TIMER
