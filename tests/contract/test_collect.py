@@ -153,3 +153,28 @@ async def test_a_batch_survives_a_wait(driver: Driver) -> None:
     await handler.send_event(B(n=7, group="go"))
     seen = await driver.seen(handler)
     assert (seen.result, seen.state) == (["A0", "A1", "A2", "go"], {"asked": 1})
+
+
+class Shows(Workflow):
+    """Publishes before it collects; both events are worked on at one time."""
+
+    @step
+    async def begin(self, ctx: Context, ev: StartEvent) -> A | None:
+        ctx.send_event(A(n=1))
+        ctx.send_event(A(n=2))
+        return None
+
+    @step
+    async def gather(self, ctx: Context, ev: A) -> StopEvent | None:
+        ctx.write_event_to_stream(B(n=ev.n))
+        await asyncio.sleep(0.05 * ev.n)
+        found = ctx.collect_events(ev, [A, A])
+        return None if found is None else StopEvent(result=named(found))
+
+
+async def test_what_a_dropped_pass_showed_can_be_told_apart(driver: Driver) -> None:
+    """It stays on the stream; the pass that has the batch shows its events under the next attempt number."""
+    seen = await driver.see(Shows)
+    assert seen.result == ["A1", "A2"]
+    shown = sorted((item.event.n, item.attempt) for item in seen.items if isinstance(item.event, B))
+    assert shown == [(1, 1), (2, 1), (2, 2)]
