@@ -16,6 +16,7 @@ from everstep.errors import (
 )
 from everstep.events import HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
 from everstep.temporal import TemporalRuntime, serving
+from tests.support.waiting import until
 
 
 class Begin(StartEvent):
@@ -77,8 +78,7 @@ async def test_a_run_id_is_free_again_only_after_a_failure(client: Client, task_
         handler = await runtime.start_flow("AskFlow", {"number": 1}, run_id=task_queue)
         with pytest.raises(RunAlreadyStartedError):
             await runtime.start_flow("AskFlow", {"number": 1}, run_id=task_queue)
-        while not await handler.requests():
-            await asyncio.sleep(0.05)
+        await until(handler.requests)
         await handler.respond({"word": "done"})
         assert await handler == "done"
         with pytest.raises(RunAlreadyStartedError):
