@@ -121,8 +121,8 @@ class FlowActivities:
 def _not_here(message: str) -> ApplicationError:
     _log.warning("%s; the run waits for a worker that has it", message)
     return ApplicationError(
-        f"{message}. It waits for a worker that has it: keep one of the version that the run began with, or bring the step "
-        f"back. It is tried again in {ABSENT_RETRY.total_seconds():g} s.",
+        f"{message}. It waits for a worker that has it: keep one of the version that the run began with, or bring the "
+        f"step back. It is tried again in {ABSENT_RETRY.total_seconds():g} s.",
         type="NotOnThisWorker",
         next_retry_delay=ABSENT_RETRY,
         category=ApplicationErrorCategory.BENIGN,  # logged above, in one line
