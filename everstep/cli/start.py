@@ -39,11 +39,11 @@ def run(
 
     Examples:
 
-      {command} RefundFlow order_id=A-170 amount_cents=12050 reason=broken customer=Ann --follow
+      {command} RagFlow question="What is a run?" --follow
 
-      {command} RagFlow --input '{"question": "What is a run?"}' --id answer-1
+      {command} RefundFlow --input @refund.json --id refund-17
 
-      echo '{"question": "What is a run?"}' | {command} RagFlow --input - -o json | jq -r .run
+      echo '{"question": "What is a run?"}' | {command} RagFlow -i -
     """
     start = parse_fields(fields or (), given)
     out = Output(output)

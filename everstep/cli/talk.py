@@ -122,7 +122,7 @@ def send(
 
 
 def cancel(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="The runs' ids, as `list` shows them.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="The runs' ids, as `list` shows them.")],
     reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "",
     terminate: Annotated[
         bool, typer.Option("--terminate", help="End it on the server, at once and without a worker.")
@@ -138,7 +138,7 @@ def cancel(
 
       {command} refund-17 --reason "asked for twice"
 
-      {command} refund-17 refund-18 --terminate --reason "nobody serves RefundFlow any more"
+      {command} refund-17 refund-18 --terminate --reason obsolete
     """
     out = Output(output)
 
