@@ -190,7 +190,10 @@ class TemporalHandler(WorkflowHandler):
                     raise ResponseRefusedError(f"run {self.run_id} has ended") from error
                 if error.status not in _SEND_AGAIN or asyncio.get_running_loop().time() >= deadline:
                     raise self._explained(error) from error
-            except WorkflowUpdateRPCTimeoutOrCancelledError:
+            except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():  # the SDK reports it like a server that was slow
+                    raise asyncio.CancelledError from error
                 if asyncio.get_running_loop().time() >= deadline:
                     raise
             await asyncio.sleep(0.2)
