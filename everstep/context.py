@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic
 
+from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from everstep.engine.messages import Envelope, Sent
@@ -16,6 +17,7 @@ from everstep.errors import ContextStateError, WorkflowRuntimeError
 from everstep.events import Event
 from everstep.injected import InjectedContext
 from everstep.retry_policy import RetryInfo
+from everstep.state_lock import StateLock
 from everstep.state_store import StateSource, StateStore
 
 StateT = TypeVar("StateT", default=Any)
@@ -33,6 +35,8 @@ class StepScope:
     wrap: Callable[[Event], Envelope]
     publish: Callable[[Envelope], None]
     steps: frozenset[str]
+    state_type: type[BaseModel] | None = None
+    lock: StateLock | None = None
     cancelled: bool = False
 
 
@@ -50,7 +54,7 @@ class Context(InjectedContext, Generic[StateT]):
     def __init__(self, scope: StepScope) -> None:
         self._scope = scope
         self._sent: list[Sent] = []
-        self.store = StateStore(scope.state)
+        self.store: StateStore[StateT] = StateStore(scope.state, scope.state_type, scope.lock)
 
     @property
     def run_id(self) -> str:

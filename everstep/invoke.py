@@ -19,12 +19,18 @@ from everstep.errors import EventDecodeError, StepTimeoutError, UnknownEventErro
 from everstep.events import Event, InputRequiredEvent, event_ancestors, event_from_data, event_name, event_to_data
 from everstep.flow.compile import FlowTypes, flow_types, step_specs
 from everstep.retry_policy import RetryInfo
+from everstep.state_lock import RefusedLock, StateLock
 from everstep.state_store import StateSource
 from everstep.step_spec import StepSpec
 from everstep.wire import StepCall
 from everstep.workflow import Workflow
 
 FIRST_TRY = RetryInfo(retry_number=0, elapsed_seconds=0.0, last_exception=None, last_failed_at=None)
+
+_LOCAL = (
+    "step {!r} is local=True, and a local step cannot use edit_state, which needs others to see what it does while it "
+    "runs: remove local=True from @step"
+)
 
 
 class EventRejectedError(WorkflowRuntimeError):
@@ -81,6 +87,7 @@ class Invoker:
         state: StateSource,
         publish: Callable[[Envelope], None],
         retry_info: RetryInfo = FIRST_TRY,
+        lock: StateLock | None = None,
         scope_made: Callable[[StepScope], None] | None = None,
     ) -> Outcome:
         """Run one attempt of `step` on the present event loop, within the step's timeout.
@@ -88,13 +95,25 @@ class Invoker:
         Args:
             state: gives the run's state when the step first reads it.
             publish: takes events for the stream, at once; may be called from other threads.
+            lock: what `edit_state` asks for the run's lock.
             scope_made: is given the attempt's scope before user code runs, so that the driver can set `cancelled`.
 
         Raises:
             Exception: whatever the step raises; StepTimeoutError when it takes too long.
         """
         spec = self.specs[step]
-        scope = StepScope(call.run_id, step, call.invocation, retry_info, state, self.encode, publish, self._steps)
+        scope = StepScope(
+            call.run_id,
+            step,
+            call.invocation,
+            retry_info,
+            state,
+            self.encode,
+            publish,
+            self._steps,
+            self.types.state,
+            RefusedLock(_LOCAL.format(step)) if spec.options.local else lock,
+        )
         context: Context[Any] = Context(scope)
         try:
             arguments = self._arguments(spec, call, context)
@@ -103,7 +122,8 @@ class Invoker:
         if scope_made is not None:
             scope_made(scope)
         returned = await self._call(spec, arguments, scope)
-        return Outcome(self._returned(spec, returned), context.sent, context.store.changes)
+        store = context.store
+        return Outcome(self._returned(spec, returned), context.sent, store.changes, edits=store.committed)
 
     def _arguments(self, spec: StepSpec, call: StepCall, context: Context[Any]) -> dict[str, Any]:
         event = call.event

@@ -61,6 +61,27 @@ class ReplyToMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class GrantLock:
+    """An `edit_state` block has the run's lock; `applied`: an earlier attempt has committed it, it holds nothing."""
+
+    invocation: int
+    edit: int
+    token: int
+    state: Mapping[str, Any]
+    applied: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseLock:
+    """An `edit_state` block will not have the lock."""
+
+    invocation: int
+    edit: int
+    token: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Publish:
     """An event that is the engine's own decision, for whoever watches the run."""
 
@@ -104,6 +125,8 @@ Command = (
     | CancelTimer
     | JudgeMessage
     | ReplyToMessage
+    | GrantLock
+    | RefuseLock
     | Publish
     | CompleteRun
     | FailRun

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from everstep.engine import delivery, mail
+from everstep.engine import delivery, locks, mail
 from everstep.engine.commands import Command, FailRun, RunStep, SetTimer
 from everstep.engine.inputs import (
     CancelRequested,
     Input,
+    LockReleased,
+    LockRenewed,
+    LockRequested,
     MessageMalformed,
     MessageReceived,
     MessagesJudged,
@@ -108,6 +111,9 @@ class Engine:
 
     def _succeeded(self, done: StepSucceeded) -> None:
         run = self.run
+        if not locks.kept(run, done.invocation, done.outcome.edits):
+            self._run_again(done.invocation)
+            return
         invocation = self._ended(done.invocation)
         if invocation is None:
             return
@@ -129,7 +135,24 @@ class Engine:
         invocation = self.run.invocations.get(number)
         if invocation is None or not invocation.running:
             return None
+        locks.forget(self.run, number)
         return self.run.invocations.pop(number)
+
+    def _run_again(self, number: int) -> None:
+        """An invocation lost the lock before a block of it was committed, without knowing: it has to see that."""
+        invocation = self.run.invocations.get(number)
+        if invocation is not None and invocation.running:
+            locks.suspend(self.run, number)
+            self.run.commands.append(_run_step(invocation))
+
+    def _lock_requested(self, asked: LockRequested) -> None:
+        locks.request(self.run, asked)
+
+    def _lock_released(self, done: LockReleased) -> None:
+        locks.release(self.run, done)
+
+    def _lock_renewed(self, alive: LockRenewed) -> None:
+        locks.renew(self.run, alive)
 
     def _received(self, message: MessageReceived) -> None:
         mail.receive(self.run, message)
@@ -156,6 +179,8 @@ class Engine:
                     timeout=self.definition.timeout,
                 ),
             )
+        elif fired.timer == locks.LEASE_TIMER:
+            locks.lease_over(run)
         else:
             mail.due(run, fired.timer.removeprefix("due:"))
 
@@ -172,6 +197,7 @@ class Engine:
     def _restored(self, _: Restored) -> None:
         run = self.run
         run.scheduler.paused = False
+        locks.restored(run)
         for invocation in run.invocations.values():
             if invocation.running:
                 run.commands.append(_run_step(invocation))
@@ -187,6 +213,9 @@ _TABLE: dict[type, Callable[[Engine, Any], None]] = {
     StartRun: Engine._start,  # pyright: ignore[reportPrivateUsage]
     StepSucceeded: Engine._succeeded,  # pyright: ignore[reportPrivateUsage]
     StepFailed: Engine._failed,  # pyright: ignore[reportPrivateUsage]
+    LockRequested: Engine._lock_requested,  # pyright: ignore[reportPrivateUsage]
+    LockReleased: Engine._lock_released,  # pyright: ignore[reportPrivateUsage]
+    LockRenewed: Engine._lock_renewed,  # pyright: ignore[reportPrivateUsage]
     MessageReceived: Engine._received,  # pyright: ignore[reportPrivateUsage]
     MessageMalformed: Engine._malformed,  # pyright: ignore[reportPrivateUsage]
     MessagesJudged: Engine._judged,  # pyright: ignore[reportPrivateUsage]

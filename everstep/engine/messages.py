@@ -66,7 +66,7 @@ class Sent:
 
 
 StateChange = Sequence[Any]
-"""One change of the run's state: ``["set", path, value]`` or ``["delete", path]``; paths are dotted."""
+"""One change of the run's state: ``["set", path, value]``, ``["delete", path]`` or ``["clear"]``; paths are dotted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,8 @@ class Outcome:
     """All effects of one successful invocation; they commit together.
 
     `returned` is None, one envelope, or a list of them, which opens a stream. `published` are the events for the run's
-    stream that were not flushed before; `attempts` counts the tries it took.
+    stream that were not flushed before; `attempts` counts the tries it took; `edits` are the numbers of the `edit_state`
+    blocks that it has committed.
     """
 
     returned: Envelope | list[Envelope] | None = None
@@ -82,6 +83,7 @@ class Outcome:
     state: Sequence[StateChange] = ()
     published: Sequence[Envelope] = ()
     attempts: int = 1
+    edits: Sequence[int] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form, empty parts left out."""
@@ -100,6 +102,8 @@ class Outcome:
             out["published"] = [event.to_json() for event in self.published]
         if self.attempts != 1:
             out["attempts"] = self.attempts
+        if self.edits:
+            out["edits"] = list(self.edits)
         return out
 
     @classmethod
@@ -113,12 +117,16 @@ class Outcome:
         attempts = fields.get("attempts", 1)
         if not isinstance(attempts, int):
             raise ValueError(f"the attempts of an outcome are a whole number; got {attempts!r}")
+        edits = _list(fields.get("edits"), "edits")
+        if not all(isinstance(edit, int) for edit in edits):
+            raise ValueError(f"the edits of an outcome are whole numbers; got {edits!r}")
         return cls(
             _returned(fields.get("returned")),
             [_sent(item) for item in _list(fields.get("sent"), "sent")],
             changes,
             [Envelope.from_json(event) for event in _list(fields.get("published"), "published")],
             attempts,
+            edits,
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from everstep.engine import paths
 from everstep.engine.commands import Command
+from everstep.engine.locks import Lock
 from everstep.engine.requests import Message, Request
 from everstep.engine.routing import Router
 from everstep.engine.scheduling import Invocation, Scheduler
@@ -33,6 +34,7 @@ class Run:
         self.started_at = 0.0
         self.state: dict[str, Any] = {}
         self.state_size = 2
+        self.lock = Lock()
         self.next_invocation = 1
         self.next_stream = ROOT + 1
         self.next_message = 1
@@ -85,6 +87,7 @@ class Run:
 
         What the run goes on changing is copied, so that a snapshot stays what it was.
         """
+        lock = self.lock.snapshot()
         return {
             "status": self.status,
             "now": self.now,
@@ -105,6 +108,7 @@ class Run:
             "last_step": self.last_step,
             "idle": self.idle,
             "scheduler": self.scheduler.snapshot(),
+            **({"lock": lock} if lock else {}),
         }
 
     def restore(self, data: Mapping[str, Any]) -> None:
@@ -132,3 +136,4 @@ class Run:
         self.last_step = data["last_step"]
         self.idle = data["idle"]
         self.scheduler.restore(data["scheduler"])
+        self.lock = Lock.restored(data.get("lock", {}))

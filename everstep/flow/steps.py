@@ -9,6 +9,7 @@ from everstep import events as library_events
 from everstep.errors import WorkflowValidationError
 from everstep.event_base import Event, event_from_data
 from everstep.events import InputRequiredEvent, UnresolvedEvent
+from everstep.flow.state import state_type_of
 from everstep.step_spec import StepMark, StepSpec, step_mark
 
 ADDED_STEPS = "__everstep_added_steps__"
@@ -65,6 +66,8 @@ class FlowTypes:
     These are the types that its steps name, the answers to its questions, everstep's own, and subclasses of the first
     that are loaded. Of several loaded subclasses with one name, the one in the flow's module is meant; else none is.
 
+    `state` is the type of the flow's state, if its steps declare one.
+
     Example: `FlowTypes(MyFlow).resolve("Draft")`
     """
 
@@ -72,7 +75,9 @@ class FlowTypes:
         self.flow = cls.__name__
         self._module = cls.__module__
         self.declared: dict[str, type[Event]] = {}
-        for kind in declared_types(step_specs(cls).values()):
+        specs = step_specs(cls).values()
+        self.state = state_type_of(self.flow, specs)
+        for kind in declared_types(specs):
             known = self.declared.setdefault(kind.__name__, kind)
             if known is not kind:
                 raise WorkflowValidationError(

@@ -13,10 +13,10 @@ from weakref import WeakKeyDictionary
 from everstep.events import Event
 from everstep.handler import WorkflowHandler
 from everstep.invoke import Invoker
-from everstep.local.handler import LocalHandler
+from everstep.local.handler import LocalHandler, state_of
 from everstep.local.run import LocalRun
 from everstep.runtime import require_loop
-from everstep.state_store import initial_state
+from everstep.state_store import begin_state
 from everstep.workflow import Workflow
 
 SYNC_STEP_THREADS = 128
@@ -47,14 +47,15 @@ class LocalRuntime:
         run_id: str | None = None,
         ctx: Any | None = None,
     ) -> WorkflowHandler:
-        """Start a run; see `Workflow.run`. `ctx` may be the state to begin with, as a dict.
+        """Start a run; see `Workflow.run`.
 
         Raises:
+            StateValueError: `ctx` is no state that the flow can begin with.
             WorkflowRuntimeError: there is no running event loop.
         """
         loop = require_loop(flow)
         run = LocalRun(Invoker(flow, self._executor), run_id or str(uuid.uuid4()), loop, self._clock)
-        state = initial_state(ctx)
+        state = begin_state(run.invoker.types.state, state_of(ctx))
         if flow.num_concurrent_runs is None:
             run.start(start_event, state)
         else:

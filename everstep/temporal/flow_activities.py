@@ -18,9 +18,11 @@ from temporalio.exceptions import ApplicationError
 from everstep.errors import EverstepError
 from everstep.invoke import Invoker
 from everstep.judge import judge, normal_form
+from everstep.state_store import begin_state
 from everstep.temporal import names
 from everstep.temporal.boundary import Limits
 from everstep.temporal.host import StepHost
+from everstep.temporal.lock_client import LockClient
 from everstep.temporal.payloads import raw
 from everstep.temporal.step_activity import ABSENT_RETRY, StepActivity
 from everstep.temporal.tally import Tally
@@ -45,8 +47,9 @@ class FlowActivities:
 
     def all(self) -> list[Callable[..., Any]]:
         """The functions to register with a worker."""
+        locks = LockClient(self._client, self.limits.payload)
         steps = [
-            StepActivity(invoker, step, self._host, self._client, self.limits.payload).as_activity()
+            StepActivity(invoker, step, self._host, self._client, self.limits.payload, locks).as_activity()
             for invoker in self._invokers.values()
             for step in invoker.specs
         ]
@@ -63,6 +66,7 @@ class FlowActivities:
                 definition = replace(definition, timeout=options["timeout"])
             try:
                 start = normal_form(invoker, definition.start, request["start"])
+                state = begin_state(invoker.types.state, options.get("state"))
             except EverstepError as error:
                 return raw({"refused": f"{definition.name} cannot start: {error}"})
             return raw(
@@ -70,7 +74,7 @@ class FlowActivities:
                     "definition": definition.to_json(),
                     "limits": self.limits.to_json(),
                     "start": start.to_json(),
-                    "state": options.get("state"),
+                    "state": state,
                 }
             )
 
