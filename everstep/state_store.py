@@ -148,8 +148,8 @@ class StateStore(RunState[StateT]):
             StateValueError: it has no JSON form, or does not fit the state's type.
         """
         self._outside_of_edits("set_state")
-        part = isinstance(state, BaseModel) and is_typed(self._type) and not isinstance(state, self._type)
-        part = part and issubclass(self._type, type(state)) and is_typed(type(state))
+        kind = type(cast("object", state))
+        part = kind is not self._type and issubclass(self._type, kind) and kind is not DictState
         given = plain_state(state)
         whole = (await self._read()) | given if part else given
         if is_typed(self._type):

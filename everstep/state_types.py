@@ -6,6 +6,7 @@ In the engine the state is plain JSON; only here, where the author's classes liv
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from typing import TYPE_CHECKING, Any, cast
@@ -169,7 +170,7 @@ def _child(value: Any, part: str) -> Any:
         if not part.isdecimal():
             raise LookupError(part)
         return cast("Sequence[Any]", value)[int(part)]
-    if hasattr(type(value), "__dataclass_fields__") and part in type(value).__dataclass_fields__:
+    if part in _dataclass_fields(value):
         return getattr(value, part)
     raise LookupError(part)
 
@@ -216,9 +217,11 @@ def _members(value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, Mapping):
         return [(str(key), member) for key, member in cast("Mapping[Any, Any]", value).items()]
     if isinstance(value, BaseModel):
-        return [*dict.items(vars(value)), *(value.model_extra or {}).items()]
+        return [*vars(value).items(), *(value.model_extra or {}).items()]
     if isinstance(value, list | tuple | set | frozenset):
         return [(str(index), member) for index, member in enumerate(cast("Sequence[Any]", value))]
-    if hasattr(type(value), "__dataclass_fields__"):
-        return [(name, getattr(value, name)) for name in type(value).__dataclass_fields__]
-    return []
+    return [(name, getattr(value, name)) for name in _dataclass_fields(value)]
+
+
+def _dataclass_fields(value: Any) -> list[str]:
+    return [each.name for each in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []

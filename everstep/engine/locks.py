@@ -8,7 +8,7 @@ as committed which was not runs again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +112,7 @@ def release(run: Run, done: LockReleased) -> None:
         if claim is None or not _is(claim, done):
             return
         del lock.waiting[done.invocation]
+        _refuse(run, claim, "the block waits no more")
     _next(run)
 
 
@@ -144,7 +145,7 @@ def forget(run: Run, invocation: int) -> None:
     run.lock.applied.pop(invocation, None)
 
 
-def kept(run: Run, invocation: int, edits: Any) -> bool:
+def kept(run: Run, invocation: int, edits: Sequence[int]) -> bool:
     """Whether all the blocks that an invocation takes for committed are."""
     applied = run.lock.applied.get(invocation, {})
     return all(edit in applied for edit in edits)

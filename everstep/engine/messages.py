@@ -74,8 +74,8 @@ class Outcome:
     """All effects of one successful invocation; they commit together.
 
     `returned` is None, one envelope, or a list of them, which opens a stream. `published` are the events for the run's
-    stream that were not flushed before; `attempts` counts the tries it took; `edits` are the numbers of the `edit_state`
-    blocks that it has committed.
+    stream that were not flushed before; `attempts` counts the tries it took; `edits` numbers the `edit_state` blocks
+    that it has committed.
     """
 
     returned: Envelope | list[Envelope] | None = None

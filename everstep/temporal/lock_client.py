@@ -160,7 +160,7 @@ class AttemptLock:
         pause, longest = _AGAIN_SECONDS
         while True:
             try:
-                return await self._handle.execute_update(names.LOCK, body, id=key)
+                return await self._handle.execute_update(names.LOCK, body, id=key)  # pyright: ignore[reportUnknownMemberType]
             except WorkflowUpdateFailedError as error:
                 raise ContextStateError(f"edit_state: {error.cause}") from None
             except WorkflowUpdateRPCTimeoutOrCancelledError:

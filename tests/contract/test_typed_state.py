@@ -1,4 +1,4 @@
-"""State with a type: defaults, paths into models, refusals where a value is set, and the state at both ends of a run."""
+"""State with a type: defaults, paths into models, refusals where a value is set, the state at both ends of a run."""
 
 import asyncio
 from datetime import UTC, datetime
