@@ -7,6 +7,7 @@ from collections import Counter
 from everstep.engine import paths
 from everstep.engine.asking import due_timer
 from everstep.engine.core import RUN_TIMEOUT, Engine
+from everstep.engine.locks import LEASE_TIMER
 from everstep.engine.run import Run
 from everstep.engine.streams import ROOT
 
@@ -17,6 +18,7 @@ def check(engine: Engine) -> None:
     _slots(run)
     _streams(run)
     _people(run)
+    _lock(run)
     assert run.state_size == paths.size(run.state)
     if run.status not in ("new", "running"):
         left = [run.invocations, run.messages, run.timers, run.open_requests, run.judging_keys]
@@ -59,5 +61,16 @@ def _people(run: Run) -> None:
         assert all(one.judging == judging[one.id] for one in run.requests.values())
         due = {due_timer(one) for one in run.requests.values() if one.status == "open" and one.due_at is not None}
         overdue = {due_timer(one) for one in run.requests.values() if one.overdue}
-        assert run.timers.keys() - {RUN_TIMEOUT} == due - overdue
+        assert run.timers.keys() - {RUN_TIMEOUT, LEASE_TIMER} == due - overdue
     assert run.judging_keys == {one.key: one.id for one in run.messages.values() if one.key is not None}
+
+
+def _lock(run: Run) -> None:
+    lock = run.lock
+    running = {one.id for one in run.invocations.values() if one.running}
+    holder = {lock.holder.invocation} if lock.holder is not None else set[int]()
+    assert holder or not lock.waiting, "the lock is free, and somebody waits"
+    assert not holder & lock.waiting.keys()
+    assert holder | lock.waiting.keys() | lock.tokens.keys() | lock.applied.keys() <= running
+    contended = lock.holder is not None and lock.holder.lease is not None and lock.waiting
+    assert not contended or LEASE_TIMER in run.timers, "nobody looks whether the holder is alive"

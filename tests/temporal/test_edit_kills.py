@@ -37,7 +37,9 @@ async def test_a_counter_is_right_after_a_holder_was_killed(
         killed, other = (first, second) if first.pid == pid else (second, first)
         assert killed.pid == pid
         killed.kill()
-        if int((tmp_path / "after").read_text()) == other.pid:  # it would hang on, alive: end it too, and start it again
+        if (
+            int((tmp_path / "after").read_text()) == other.pid
+        ):  # it would hang on, alive: end it too, and start it again
             other.kill()
             other.start()
         result = await asyncio.wait_for(handler, 90)
