@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -18,6 +18,7 @@ from everstep.engine.messages import Envelope, Outcome
 from everstep.errors import EventDecodeError, StepTimeoutError, UnknownEventError, WorkflowRuntimeError
 from everstep.events import Event, InputRequiredEvent, event_ancestors, event_from_data, event_name, event_to_data
 from everstep.flow.compile import FlowTypes, flow_types, step_specs
+from everstep.resource_pool import ResourcePool
 from everstep.retry_policy import RetryInfo
 from everstep.state_lock import RefusedLock, StateLock
 from everstep.state_store import StateSource
@@ -43,14 +44,16 @@ class Invoker:
     Args:
         flow: the instance whose methods are run.
         executor: where sync steps run.
+        resources: gives the pool of the loop on which a step runs.
     """
 
-    def __init__(self, flow: Workflow, executor: Executor) -> None:
+    def __init__(self, flow: Workflow, executor: Executor, resources: Callable[[], ResourcePool]) -> None:
         self.flow = flow
         self.types: FlowTypes = flow_types(type(flow))
         self.specs: Mapping[str, StepSpec] = step_specs(type(flow))
         self._steps = frozenset(self.specs)
         self._executor = executor
+        self._resources = resources
 
     def decode(self, envelope: Envelope) -> Event:
         """Build an event from its envelope; only types that the flow declares, or loaded subclasses of them.
@@ -134,19 +137,14 @@ class Invoker:
         return arguments
 
     async def _call(self, spec: StepSpec, arguments: dict[str, Any], scope: StepScope) -> Any:
-        function = functools.partial(spec.function, self.flow) if spec.is_method else spec.function
         timeout = spec.options.timeout
-        if spec.is_async:
-            work = function(**arguments)
-        else:
-            carried = contextvars.copy_context()
-            work = asyncio.get_running_loop().run_in_executor(
-                self._executor, functools.partial(carried.run, functools.partial(function, **arguments))
-            )
         limit = asyncio.timeout(timeout)
         try:
             async with limit:
-                return await work
+                if not spec.resources:
+                    return await self._work(spec, arguments)
+                async with self._resources().lend(spec.name, spec.resources) as resources:
+                    return await self._work(spec, arguments | resources)
         except TimeoutError as error:
             scope.cancelled = True
             if timeout is not None and limit.expired():
@@ -166,6 +164,15 @@ class Invoker:
                 f"step {spec.name!r} called sys.exit({error.code!r}); return a StopEvent to end the run, raise an "
                 "exception to fail it"
             ) from error
+
+    def _work(self, spec: StepSpec, arguments: dict[str, Any]) -> Awaitable[Any]:
+        function = functools.partial(spec.function, self.flow) if spec.is_method else spec.function
+        if spec.is_async:
+            return function(**arguments)
+        carried = contextvars.copy_context()
+        return asyncio.get_running_loop().run_in_executor(
+            self._executor, functools.partial(carried.run, functools.partial(function, **arguments))
+        )
 
     def _returned(self, spec: StepSpec, returned: Any) -> Envelope | list[Envelope] | None:
         if returned is None:

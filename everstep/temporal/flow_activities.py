@@ -40,7 +40,7 @@ class FlowActivities:
     """
 
     def __init__(self, flows: Sequence[Workflow], host: StepHost, client: Client, limits: Limits) -> None:
-        self._invokers = {flow.workflow_name: Invoker(flow, host) for flow in flows}
+        self._invokers = {flow.workflow_name: Invoker(flow, host, host.resources) for flow in flows}
         self._host = host
         self._client = client
         self.limits = limits
