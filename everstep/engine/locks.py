@@ -88,9 +88,11 @@ def request(run: Run, asked: LockRequested) -> None:
         return
     lock.tokens[asked.invocation] = asked.token
     _drop(run, asked.invocation)
-    done = lock.applied.get(asked.invocation, {}).get(asked.edit)
-    if done is not None:
-        run.commands.append(GrantLock(claim.invocation, claim.edit, claim.token, done, applied=True))
+    applied = lock.applied.get(asked.invocation, {})
+    if asked.edit in applied:
+        also = {edit: state for edit, state in applied.items() if edit > asked.edit}
+        state = applied[asked.edit]
+        run.commands.append(GrantLock(claim.invocation, claim.edit, claim.token, state, applied=True, also=also))
     else:
         lock.waiting[claim.invocation] = claim
     _next(run)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -110,6 +110,7 @@ class AttemptLock:
         self._heartbeat = heartbeat.total_seconds()
         self._loop = asyncio.get_running_loop()
         self._held: int | None = None
+        self._applied: dict[int, Mapping[str, Any]] = {}
         self._alive: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -138,27 +139,31 @@ class AttemptLock:
         return self._locks.client.get_workflow_handle(self._run[0], run_id=self._run[1])
 
     async def _acquire(self, edit: int) -> Grant:
-        async with self._locks.turn(self._run):
-            if self._closed:
-                raise ContextStateError("edit_state: this attempt of the step was given up")
-            body = {**self._key, "edit": edit, "lease": self._heartbeat * LEASE}
-            try:
-                reply = await self._ask(raw_bytes(dump(body)))
-            except BaseException:
-                self._locks.in_background(self._signal_quietly(edit))
-                raise
-        if not reply["applied"]:
+        if edit in self._applied:
+            return Grant(self._applied.pop(edit), applied=True)
+        try:
+            async with self._locks.turn(self._run):
+                reply = await self._ask(edit)
+        except BaseException as error:
+            self._locks.in_background(self._signal_quietly(edit))
+            if isinstance(error, ContextStateError):
+                await self._given_up()
+            raise
+        if reply["applied"]:
+            self._applied.update(reply.get("also", ()))
+        else:
             self._held = edit
             self._alive = self._loop.create_task(self._stay_alive(edit))
             if self._closed:
                 self._release(edit)
         return Grant(reply["state"], reply["applied"])
 
-    async def _ask(self, body: Any) -> dict[str, Any]:
+    async def _ask(self, edit: int) -> dict[str, Any]:
         """Ask for the lock until there is a verdict; the server knows one request by its id, however often it comes."""
+        body = raw_bytes(dump({**self._key, "edit": edit, "lease": self._heartbeat * LEASE}))
         key = f"lock-{uuid.uuid4()}"
         pause, longest = _AGAIN_SECONDS
-        while True:
+        while not self._closed:
             try:
                 return await self._handle.execute_update(names.LOCK, body, id=key)  # pyright: ignore[reportUnknownMemberType]
             except WorkflowUpdateFailedError as error:
@@ -168,10 +173,16 @@ class AttemptLock:
                 if task is not None and task.cancelling():
                     raise asyncio.CancelledError from None
             except RPCError as error:
-                if error.status not in _AGAIN:
-                    raise ContextStateError(f"edit_state: the run cannot be reached: {error}") from error
+                # A precondition fails where the run was about to leave its execution, and did not.
+                if error.status not in (*_AGAIN, RPCStatusCode.FAILED_PRECONDITION):
+                    raise ContextStateError(f"edit_state: {_gone(self._run[0], error)}") from None
             await asyncio.sleep(pause)
             pause = min(pause * 2, longest)
+        raise ContextStateError("edit_state: this attempt of the step was given up")
+
+    async def _given_up(self) -> None:
+        """The run has ended, has moved on, or has another attempt of this step: Temporal will cancel this one soon."""
+        await asyncio.sleep(2 * self._heartbeat)
 
     async def _commit(self, edit: int, changes: Sequence[StateChange]) -> None:
         body = dump({**self._key, "edit": edit, "changes": [list(change) for change in changes]})
@@ -183,7 +194,12 @@ class AttemptLock:
             )
         if self._closed or self._held != edit:
             raise ContextStateError("edit_state: this attempt of the step was given up")
-        await self._signal(body)
+        try:
+            await self._signal(body)
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                await self._given_up()
+            raise ContextStateError(f"edit_state: {_gone(self._run[0], error)}") from None
         self._let_go()
 
     def _release(self, edit: int) -> None:
@@ -221,3 +237,7 @@ class AttemptLock:
                 if error.status not in _AGAIN or self._loop.time() > deadline:
                     raise
             await asyncio.sleep(_AGAIN_SECONDS[0])
+
+
+def _gone(run_id: str, error: RPCError) -> str:
+    return f"run {run_id} has ended, goes on in another execution, or cannot be reached ({error})"

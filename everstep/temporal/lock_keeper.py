@@ -6,7 +6,7 @@ Workflow code: deterministic, like the interpreter that owns it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from temporalio import workflow
@@ -16,6 +16,9 @@ from everstep.engine import commands as do
 from everstep.engine import inputs as happened
 from everstep.engine import paths
 from everstep.temporal.payloads import raw
+
+ALSO_BYTES = 500_000
+"""How many bytes of states one reply holds, beside the one asked for."""
 
 _Key = tuple[int, int, int]
 
@@ -66,7 +69,9 @@ class LockKeeper:
         """Answer an update: it has the lock."""
         asking = self._asking.get((command.invocation, command.edit, command.token))
         if asking is not None and not asking.done():
-            asking.set_result(raw({"state": command.state, "applied": command.applied}))
+            reply: dict[str, Any] = {"state": command.state, "applied": command.applied}
+            also = _first(command.also, ALSO_BYTES)
+            asking.set_result(raw({**reply, "also": also} if also else reply))
 
     def refused(self, command: do.RefuseLock) -> None:
         """Answer an update: it will not have the lock."""
@@ -80,6 +85,17 @@ class LockKeeper:
         for asking in self._asking.values():
             if not asking.done():
                 asking.set_exception(_refusal("the run goes on in its next execution"))
+
+
+def _first(states: Mapping[int, Any], size: int) -> list[Any]:
+    """As many of the states as fit: a step that runs again need not ask for each of its blocks."""
+    out: list[Any] = []
+    for edit, state in states.items():
+        size -= paths.size(state)
+        if size < 0:
+            break
+        out.append([edit, state])
+    return out
 
 
 def _body(arguments: Sequence[Any]) -> dict[str, Any]:

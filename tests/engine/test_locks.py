@@ -64,6 +64,16 @@ def test_a_block_of_a_later_attempt_sees_what_the_first_one_saw() -> None:
     assert ask(run, 2, edit=2, token=2) == [GrantLock(2, 2, 2, {"n": 2})]
 
 
+def test_a_later_attempt_is_told_of_all_blocks_that_were_committed() -> None:
+    """It need not ask for each of them."""
+    run = running()
+    for edit in (1, 2, 3):
+        ask(run, 2, edit)
+        commit(run, 2, edit, edit)
+    (granted,) = ask(run, 2, 2, token=2)
+    assert granted == GrantLock(2, 2, 2, {"n": 1}, applied=True, also={3: {"n": 2}})
+
+
 def test_a_later_attempt_takes_over_from_an_earlier_one() -> None:
     """What the earlier one still says is not listened to."""
     run = running()

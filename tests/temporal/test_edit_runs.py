@@ -10,6 +10,7 @@ from temporalio.client import Client
 from temporalio.worker import Replayer
 
 from everstep.temporal import Limits, TemporalRuntime, serving
+from everstep.temporal.devserver import DevServer
 from everstep.temporal.handler import TemporalHandler
 from everstep.temporal.interpreter import workflow_class
 from tests.support.edit_long import AddFlow, LongBlock, OneStep
@@ -32,12 +33,15 @@ async def _executions(client: Client, handler: TemporalHandler) -> int:
     return count
 
 
-async def test_more_workers_than_updates_may_be_under_way(client: Client, task_queue: str) -> None:
+async def test_more_workers_than_updates_may_be_under_way(
+    client: Client, dev_server: DevServer, task_queue: str
+) -> None:
     """A server lets ten updates of a run be under way; fourteen workers that all ask get their turns."""
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(14):
+            own = await Client.connect(dev_server.address)  # a client serves a task queue once
             await stack.enter_async_context(
-                serving(client, [AddFlow], task_queue=task_queue, max_concurrent_steps=3, graceful_shutdown=0.5)
+                serving(own, [AddFlow], task_queue=task_queue, max_concurrent_steps=3, graceful_shutdown=0.5)
             )
         handler = await TemporalRuntime(client, task_queue=task_queue).start_flow("AddFlow", {"steps": 60})
         assert await asyncio.wait_for(handler, 60) == 60
