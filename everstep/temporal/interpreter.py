@@ -48,7 +48,7 @@ class Interpreter:
         self._limits = Limits()
         self._ended: asyncio.Future[do.CompleteRun | do.FailRun | do.CancelRun | None] = asyncio.Future()
         self._boundary: Boundary | None = None
-        self._locks = LockKeeper(self._feed)
+        self._locks = LockKeeper(self._take)
         self._steps: StepRunner | None = None
         self._early: list[happened.Input | tuple[happened.MessageReceived, asyncio.Future[str | None]]] = []
         self._timers: dict[str, asyncio.Task[None]] = {}

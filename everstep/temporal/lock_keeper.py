@@ -20,6 +20,9 @@ from everstep.temporal.payloads import raw
 ALSO_BYTES = 500_000
 """How many bytes of states one reply holds, beside the one asked for."""
 
+LONGEST_LEASE = 1e6
+"""Seconds; what is beyond is a slip."""
+
 _Key = tuple[int, int, int]
 
 
@@ -27,7 +30,7 @@ class LockKeeper:
     """The updates that wait for the lock.
 
     Args:
-        feed: takes inputs for the engine; call nothing before there is one.
+        feed: takes inputs for the engine, and keeps them until there is one.
     """
 
     def __init__(self, feed: Callable[[happened.Input], None]) -> None:
@@ -40,7 +43,7 @@ class LockKeeper:
         body = _body(arguments)
         key = _key(body)
         lease = body.get("lease")
-        if key is None or not isinstance(lease, int | float):
+        if key is None or not isinstance(lease, int | float) or not 0 < lease < LONGEST_LEASE:
             raise _refusal("a lock is asked for by invocation, edit, token and lease")
         if self._closed:
             raise _refusal("the run goes on in its next execution")
