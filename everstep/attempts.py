@@ -6,10 +6,13 @@ Only failures of the step itself count here; lost workers, shutdowns and missing
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, Self
 
 from everstep.engine.messages import Failure
+from everstep.exception_data import exception_from_data
 from everstep.retry_policy import RetryInfo, RetryPolicy
 
 TRACEBACK_LIMIT = 8_000
@@ -32,6 +35,24 @@ class Attempts:
     failures: int = 0
     last_error: Exception | None = None
     last_failed_at: float | None = None
+
+    @classmethod
+    def going_on(
+        cls, policy: RetryPolicy | None, seed: int, started_at: float, tries: Mapping[str, Any] | None
+    ) -> Self:
+        """The attempts of a pass that began at `started_at`; `tries` is what `tries()` gave for the pass before it."""
+        if not tries:
+            return cls(policy, seed, started_at)
+        error = exception_from_data(tries["error"])
+        return cls(policy, seed, started_at - tries["elapsed"], tries["failures"], error, tries["failed_at"])
+
+    def tries(self, now: float) -> dict[str, Any] | None:
+        """What the next pass must know: a wait does not make failures undone, and its time does not count."""
+        if self.last_error is None:
+            return None
+        error = {"type": error_name(self.last_error), "message": str(self.last_error)}
+        elapsed = round(now - self.started_at, 6)
+        return {"failures": self.failures, "elapsed": elapsed, "error": error, "failed_at": self.last_failed_at}
 
     def failed(self, error: Exception, now: float) -> float | None:
         """Count a failure; gives the delay in seconds before the next try, or None to stop."""

@@ -18,6 +18,7 @@ from everstep.engine.messages import Envelope, Outcome
 from everstep.errors import EventDecodeError, StepTimeoutError, UnknownEventError, WorkflowRuntimeError
 from everstep.events import Event, InputRequiredEvent, event_ancestors, event_from_data, event_name, event_to_data
 from everstep.flow.compile import FlowTypes, flow_types, step_specs
+from everstep.passes import Pass
 from everstep.resource_pool import ResourcePool
 from everstep.retry_policy import RetryInfo
 from everstep.state_lock import RefusedLock, StateLock
@@ -55,14 +56,16 @@ class Invoker:
         self._executor = executor
         self._resources = resources
 
-    def decode(self, envelope: Envelope) -> Event:
+    def decode(self, envelope: Envelope, *, waited: bool = False) -> Event:
         """Build an event from its envelope; only types that the flow declares, or loaded subclasses of them.
+
+        One that a step has `waited` for may be of any loaded type: the step's code has named it.
 
         Raises:
             UnknownEventError: no such type is declared.
             EventDecodeError: the data does not fit the type.
         """
-        cls = self.types.resolve(envelope.type)
+        cls = self.types.waited(envelope.type) if waited else self.types.resolve(envelope.type)
         if cls is None:
             raise UnknownEventError(envelope.type, self.flow.workflow_name, self.types.names())
         return event_from_data(cls, envelope.data, self.types.resolve)
@@ -105,6 +108,11 @@ class Invoker:
             Exception: whatever the step raises; StepTimeoutError when it takes too long.
         """
         spec = self.specs[step]
+        try:
+            given = self._given(call)
+        except (EventDecodeError, UnknownEventError) as error:
+            raise EventRejectedError(f"step {step!r} cannot take its event: {error}") from error
+        this = Pass(step, call.record, may_wait=not spec.options.local)
         scope = StepScope(
             call.run_id,
             step,
@@ -114,24 +122,56 @@ class Invoker:
             self.encode,
             publish,
             self._steps,
+            call.origin,
+            this,
+            given if isinstance(given, Event) else None,
+            functools.partial(self._unwrap, step),
             self.types.state,
             RefusedLock(_LOCAL.format(step)) if spec.options.local else lock,
         )
         context: Context[Any] = Context(scope)
-        try:
-            arguments = self._arguments(spec, call, context)
-        except (EventDecodeError, UnknownEventError) as error:
-            raise EventRejectedError(f"step {step!r} cannot take its event: {error}") from error
         if scope_made is not None:
             scope_made(scope)
-        returned = await self._call(spec, arguments, scope)
+        try:
+            returned = await self._call(spec, self._arguments(spec, given, context), scope)
+        except BaseException as error:
+            if this.wait is None or isinstance(error, asyncio.CancelledError):
+                raise
+            returned = None
         store = context.store
-        return Outcome(self._returned(spec, returned), context.sent, store.changes, edits=store.committed)
+        if this.wait is None:
+            this.finish()
+            return Outcome(
+                self._returned(spec, returned),
+                context.sent,
+                store.changes,
+                gathers=this.gathers,
+                edits=store.committed,
+            )
+        return Outcome(
+            sent=context.sent,
+            state=store.changes,
+            gathers=this.gathers,
+            wait=this.wait,
+            effects=this.effects,
+            edits=store.committed,
+        )
 
-    def _arguments(self, spec: StepSpec, call: StepCall, context: Context[Any]) -> dict[str, Any]:
+    def _given(self, call: StepCall) -> Event | list[Event]:
         event = call.event
-        value = [self.decode(item) for item in call.batch or ()] if event is None else self.decode(event)
-        arguments: dict[str, Any] = {spec.event_parameter: value}
+        return [self.decode(item) for item in call.batch or ()] if event is None else self.decode(event)
+
+    def _unwrap(self, step: str, envelope: Envelope, kind: type[Event] | None) -> Event:
+        """An event that a step has waited for, or collected."""
+        try:
+            if kind is not None and envelope.type == event_name(kind):
+                return event_from_data(kind, envelope.data, self.types.resolve)
+            return self.decode(envelope, waited=True)
+        except (EventDecodeError, UnknownEventError) as error:
+            raise EventRejectedError(f"step {step!r} cannot take what it waited for: {error}") from error
+
+    def _arguments(self, spec: StepSpec, given: Event | list[Event], context: Context[Any]) -> dict[str, Any]:
+        arguments: dict[str, Any] = {spec.event_parameter: given}
         if spec.context_parameter is not None:
             arguments[spec.context_parameter] = context
         return arguments

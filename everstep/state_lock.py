@@ -30,8 +30,14 @@ class StateLock(Protocol):
         """
         ...
 
-    async def commit(self, edit: int, changes: Sequence[StateChange]) -> None:
-        """Apply the changes, and let the next one have the lock."""
+    async def commit(self, edit: int, changes: Sequence[StateChange], base: Sequence[StateChange]) -> None:
+        """Apply the changes, and let the next one have the lock.
+
+        Args:
+            edit: the block's number.
+            changes: what the block has changed.
+            base: what the step had changed before, which leaves with its outcome; the block saw it.
+        """
         ...
 
     def release(self, edit: int) -> None:
@@ -53,7 +59,7 @@ class RefusedLock:
         """
         raise ContextStateError(self._reason)
 
-    async def commit(self, edit: int, changes: Sequence[StateChange]) -> None:
+    async def commit(self, edit: int, changes: Sequence[StateChange], base: Sequence[StateChange]) -> None:
         """Nothing was ever granted."""
 
     def release(self, edit: int) -> None:

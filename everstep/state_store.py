@@ -94,9 +94,14 @@ class StateStore(RunState[StateT]):
     """
 
     def __init__(
-        self, source: StateSource, state_type: type[BaseModel] | None = None, lock: StateLock | None = None
+        self,
+        source: StateSource,
+        state_type: type[BaseModel] | None = None,
+        lock: StateLock | None = None,
+        repeats: Callable[[str], bool] = lambda _: False,
     ) -> None:
         super().__init__(source, state_type)
+        self._repeats = repeats
         self._seen: dict[str, Any] | None = None
         self._lock: StateLock = lock or RefusedLock("the state can be edited only within a step")
         self._turn = asyncio.Lock()
@@ -115,6 +120,8 @@ class StateStore(RunState[StateT]):
         self._outside_of_edits("set")
         data = plain(path, value)
         after = await self._draft()
+        if self._repeats(f"set {path}"):
+            return
         try:
             paths.write(after, path, data)
             if is_typed(self._type):
@@ -132,6 +139,8 @@ class StateStore(RunState[StateT]):
         """
         self._outside_of_edits("delete")
         after = await self._draft()
+        if self._repeats(f"delete {path}"):
+            return
         try:
             paths.remove(after, path)
             if is_typed(self._type):
@@ -151,6 +160,8 @@ class StateStore(RunState[StateT]):
         kind = type(cast("object", state))
         part = kind is not self._type and issubclass(self._type, kind) and kind is not DictState
         given = plain_state(state)
+        if self._repeats("set_state"):
+            return
         whole = (await self._read()) | given if part else given
         if is_typed(self._type):
             whole = plain_state(build(self._type, whole))
@@ -163,6 +174,8 @@ class StateStore(RunState[StateT]):
             StateValueError: a field of the state's type has no default.
         """
         self._outside_of_edits("clear")
+        if self._repeats("clear"):
+            return
         self._replace(plain_state(build(self._type, {})), clear=True)
 
     @asynccontextmanager
@@ -182,15 +195,19 @@ class StateStore(RunState[StateT]):
             ...     state.count += 1
         """
         self._outside_of_edits("edit_state")
+        repeated = self._repeats("edit_state")
         self._edits += 1
         edit = self._edits
         async with self._turn:
             grant = await self._lock.acquire(edit)
+            # Where an earlier pass has done it, what it did is part of the state that this pass reads.
+            old = repeated and grant.applied
             try:
                 before = copy.deepcopy(dict(grant.state))
-                for change in self.changes:
+                for change in () if grant.applied else self.changes:
                     paths.change(before, change)
-                self._seen = before
+                if not old:
+                    self._seen = before
                 self._editor = asyncio.current_task()
                 state = build(self._type, before)
                 yield cast("StateT", state)
@@ -198,17 +215,16 @@ class StateStore(RunState[StateT]):
                 if is_typed(self._type):
                     after = plain_state(build(self._type, after))
                 changes = difference(before, after)
-                if changes and not grant.applied:
-                    await self._lock.commit(edit, changes)
+                if not grant.applied:
+                    await self._lock.commit(edit, changes, self.changes)
                     self.committed.append(edit)
-                elif not grant.applied:
-                    self._lock.release(edit)
             except BaseException:
                 self._lock.release(edit)
                 raise
             finally:
                 self._editor = None
-            self._seen = after
+            if not old:
+                self._seen = after
             self.changes = rebase(self.changes, changes)
 
     def _outside_of_edits(self, what: str) -> None:

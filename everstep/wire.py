@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from everstep.engine.messages import Envelope
+from everstep.engine.passes import Record
 
 STATE_RIDES_ALONG = 10_000
 """Up to how many characters of JSON a run's state is sent with each call; a larger one is fetched when a step asks."""
@@ -14,13 +15,22 @@ STATE_RIDES_ALONG = 10_000
 
 @dataclass(frozen=True, slots=True)
 class StepCall:
-    """One invocation of a step: one event, or a batch for a join, and the run's state while it is small."""
+    """One invocation of a step: one event, or a batch for a join, and the run's state while it is small.
+
+    `record` is what earlier passes of the invocation left.
+    """
 
     run_id: str
     invocation: int
     event: Envelope | None
     batch: Sequence[Envelope] | None = None
     state: Mapping[str, Any] | None = None
+    record: Record | None = None
+
+    @property
+    def origin(self) -> int:
+        """The invocation's number in its first pass, which all passes share."""
+        return self.invocation if self.record is None else self.record.origin
 
     @property
     def event_name(self) -> str:
@@ -38,18 +48,21 @@ class StepCall:
             out["batch"] = [event.to_json() for event in self.batch]
         if self.state is not None:
             out["state"] = self.state
+        if self.record is not None:
+            out["record"] = self.record.to_json()
         return out
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> StepCall:
         """The inverse of `to_json`."""
-        event, batch = data.get("event"), data.get("batch")
+        event, batch, record = data.get("event"), data.get("batch"), data.get("record")
         return cls(
             data["run_id"],
             data["invocation"],
             None if event is None else Envelope.from_json(event),
             None if batch is None else [Envelope.from_json(item) for item in batch],
             data.get("state"),
+            None if record is None else Record.from_json(record),
         )
 
 

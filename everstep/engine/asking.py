@@ -18,8 +18,20 @@ TAKEN_KEYS_KEPT = 1000
 """How many senders' message ids are remembered, so that a message sent again is taken once."""
 
 
-def ask(run: Run, question: Envelope, scope: int, recoveries: Recoveries, step: str, invocation: int) -> Request:
-    """Open a request; it keeps its stream open until it is closed."""
+def ask(
+    run: Run,
+    question: Envelope,
+    scope: int,
+    recoveries: Recoveries,
+    step: str,
+    invocation: int,
+    *,
+    waiter: tuple[str, ...] | None = None,
+) -> Request:
+    """Open a request; it keeps its stream open until it is closed.
+
+    With `waiter`, the types that it waits for, the answer goes to the invocation itself, which is suspended.
+    """
     number = run.request_counts.get(step, 0) + 1
     run.request_counts[step] = number
     due_at = question.due_at if question.due_in is None else run.now + question.due_in
@@ -28,11 +40,12 @@ def ask(run: Run, question: Envelope, scope: int, recoveries: Recoveries, step: 
         step,
         invocation,
         question,
-        answer_types(run, question),
+        answer_types(run, question) if waiter is None else waiter,
         run.now,
         due_at,
         scope,
         recoveries,
+        waiter=None if waiter is None else invocation,
     )
     run.requests[request.id] = request
     run.open_requests[request.id] = None

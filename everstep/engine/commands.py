@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from everstep.engine.messages import Envelope, Failure
+from everstep.engine.passes import Record
 
 
 @dataclass(frozen=True, slots=True)
 class RunStep:
-    """Run one invocation of a step, with one event or, for a join, with a batch."""
+    """Run one invocation of a step, with one event or, for a join, with a batch; `record` if it ran before."""
 
     invocation: int
     step: str
     event: Envelope | None
     batch: Sequence[Envelope] | None = None
+    record: Record | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,15 @@ class CancelTimer:
 
 @dataclass(frozen=True, slots=True)
 class JudgeMessage:
-    """Have the user's types judge a message: one of `types` (the first that fits is meant), built from `data`."""
+    """Have the user's types judge a message: one of `types` (the first that fits is meant), built from `data`.
+
+    `waited`: a step of the flow waits for an event of this type; no step needs to name it in its signature.
+    """
 
     message: int
     types: Sequence[str]
     data: Mapping[str, Any]
+    waited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

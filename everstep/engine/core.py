@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from everstep.engine import delivery, locks, mail
+from everstep.engine import collecting, delivery, locks, mail, waits
 from everstep.engine.commands import Command, FailRun, RunStep, SetTimer
 from everstep.engine.inputs import (
     CancelRequested,
@@ -111,15 +111,21 @@ class Engine:
 
     def _succeeded(self, done: StepSucceeded) -> None:
         run = self.run
-        if not locks.kept(run, done.invocation, done.outcome.edits):
-            self._run_again(done.invocation)
-            return
         invocation = self._ended(done.invocation)
         if invocation is None:
             return
-        run.last_step = invocation.step
+        # One that lost the lock without knowing, before a block of it was committed, has to go through that again.
+        fenced = not locks.kept(run, invocation, done.outcome.edits)
+        if not fenced:
+            run.last_step = invocation.step
+        if fenced or collecting.completes(run, invocation, done.outcome):
+            locks.pass_over(run, invocation, last=False)
+            run.commands.append(_run_step(invocation))
+            return
+        del run.invocations[invocation.id]
         run.scheduler.finish(invocation.step, failed=False)
         delivery.commit(run, invocation, done.outcome)
+        locks.pass_over(run, invocation, last=done.outcome.wait is None)
 
     def _failed(self, failed: StepFailed) -> None:
         run = self.run
@@ -127,23 +133,17 @@ class Engine:
         if invocation is None:
             return
         run.last_step = invocation.step
+        del run.invocations[invocation.id]
         run.scheduler.finish(invocation.step, failed=True)
         delivery.step_failed(run, invocation, failed.failure)
+        locks.pass_over(run, invocation)
 
     def _ended(self, number: int) -> Invocation | None:
         """The invocation that ended, or None for one that does not run: what is reported of it is stale."""
         invocation = self.run.invocations.get(number)
         if invocation is None or not invocation.running:
             return None
-        locks.forget(self.run, number)
-        return self.run.invocations.pop(number)
-
-    def _run_again(self, number: int) -> None:
-        """An invocation lost the lock before a block of it was committed, without knowing: it has to see that."""
-        invocation = self.run.invocations.get(number)
-        if invocation is not None and invocation.running:
-            locks.suspend(self.run, number)
-            self.run.commands.append(_run_step(invocation))
+        return invocation
 
     def _lock_requested(self, asked: LockRequested) -> None:
         locks.request(self.run, asked)
@@ -179,6 +179,8 @@ class Engine:
                     timeout=self.definition.timeout,
                 ),
             )
+        elif fired.timer.startswith(waits.TIMER):
+            waits.due(run, int(fired.timer.removeprefix(waits.TIMER)))
         elif fired.timer == locks.LEASE_TIMER:
             locks.lease_over(run)
         else:
@@ -206,7 +208,7 @@ class Engine:
 
 
 def _run_step(invocation: Invocation) -> RunStep:
-    return RunStep(invocation.id, invocation.step, invocation.event, invocation.batch)
+    return RunStep(invocation.id, invocation.step, invocation.event, invocation.batch, invocation.record)
 
 
 _TABLE: dict[type, Callable[[Engine, Any], None]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from everstep.engine import asking, locks, paths
+from everstep.engine import asking, locks, paths, waits
 from everstep.engine.commands import CancelRun, CancelStep, CompleteRun, FailRun, Publish
 from everstep.engine.messages import Envelope, Failure, Outcome
 from everstep.engine.requests import timestamp
@@ -15,32 +15,39 @@ from everstep.flow.definition import StepDefinition
 
 
 def deliver(run: Run, event: Envelope, scope: int, recoveries: Recoveries, target: str | None = None) -> int:
-    """Give an event to every step that takes it; gives how many did. A stop event ends the run."""
+    """Give an event to whoever waits for it and to every step that takes it; gives how many did.
+
+    The step that took it by waiting is not given it again. What nobody takes is kept for a later wait, where the flow
+    may wait. A stop event ends the run.
+    """
     if run.router.is_stop(event):
         complete(run, event)
         return 1
     steps = run.router.steps_for(event, target)
+    waiter = waits.offer(run, event, target)
+    if waiter is not None:
+        steps = tuple(step for step in steps if step.name != waiter.invocation.step)
     for step in steps:
         if step.join:
             _collect(run, step, event, scope, recoveries)
         else:
             spawn(run, step.name, scope, recoveries, event=event)
-    if not steps:
-        run.unhandled += 1
-        run.commands.append(
-            Publish(
-                Envelope(
-                    "UnhandledEvent",
-                    {
-                        "event_type": event.type,
-                        "qualified_name": event.type,
-                        "step_name": target,
-                        "idle": not run.invocations and not run.open_requests,
-                    },
-                )
-            )
-        )
-    return len(steps)
+    if not steps and waiter is None:
+        dropped = run.kept.add(event, target) if waits.may_wait(run, target) else (event, target)
+        if dropped is not None:
+            _unhandled(run, *dropped)
+    return len(steps) + (waiter is not None)
+
+
+def _unhandled(run: Run, event: Envelope, target: str | None) -> None:
+    run.unhandled += 1
+    data = {
+        "event_type": event.type,
+        "qualified_name": event.type,
+        "step_name": target,
+        "idle": not run.invocations and not run.open_requests,
+    }
+    run.commands.append(Publish(Envelope("UnhandledEvent", data)))
 
 
 def spawn(
@@ -91,7 +98,10 @@ def release(run: Run, scope: int) -> None:
 
 
 def commit(run: Run, invocation: Invocation, outcome: Outcome) -> None:
-    """Apply all effects of a successful invocation, in the order: state, sent events, returned events."""
+    """Apply all effects of a pass, in the order: state, sent events, returned events.
+
+    One that waits is suspended then; else the invocation is done.
+    """
     for operation in outcome.state:
         run.state_size += paths.change(run.state, operation)
     scope, recoveries = invocation.scope, invocation.recoveries
@@ -99,6 +109,9 @@ def commit(run: Run, invocation: Invocation, outcome: Outcome) -> None:
         emit(run, item.event, scope, recoveries, invocation.step, invocation.id, item.step)
         if not run.active:
             return
+    if outcome.wait is not None:
+        waits.suspend(run, invocation, outcome.wait, outcome)
+        return
     if isinstance(outcome.returned, list):
         open_stream(run, invocation, outcome.returned)
     elif outcome.returned is not None:
@@ -128,7 +141,10 @@ def settle(run: Run) -> None:
     """When nothing is under way: fire the joins of the run's own scope, else say that it is idle, or fail as stuck."""
     root = run.streams[ROOT]
     if root.open or run.messages or not run.active:
-        run.idle = False
+        if run.active and run.waiters and not (run.invocations or run.messages or run.open_requests):
+            _idle(run)
+        else:
+            run.idle = False
         return
     joins = list(root.collected)
     for join in joins:
@@ -136,9 +152,7 @@ def settle(run: Run) -> None:
     if joins:
         return
     if run.awaits_outside:
-        if not run.idle:
-            run.idle = True
-            run.commands.append(Publish(Envelope("WorkflowIdleEvent", {})))
+        _idle(run)
         return
     fail(
         run,
@@ -149,6 +163,13 @@ def settle(run: Run) -> None:
             "that some step accepts, or the stop event.",
         ),
     )
+
+
+def _idle(run: Run) -> None:
+    """Only something from outside moves the run on: tell so, once."""
+    if not run.idle:
+        run.idle = True
+        run.commands.append(Publish(Envelope("WorkflowIdleEvent", {})))
 
 
 def complete(run: Run, event: Envelope) -> None:

@@ -60,13 +60,17 @@ class LockRequested:
 
 @dataclass(frozen=True, slots=True)
 class LockReleased:
-    """An `edit_state` block has ended, or waits no more; with `changes` it commits, with None it does not."""
+    """An `edit_state` block has ended, or waits no more; with `changes` it commits, with None it does not.
+
+    `base` are changes that its step had made before, not committed yet: the block saw the state with them.
+    """
 
     now: float
     invocation: int
     edit: int
     token: int
     changes: Sequence[StateChange] | None = None
+    base: Sequence[StateChange] = ()
 
 
 @dataclass(frozen=True, slots=True)

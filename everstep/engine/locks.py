@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 from everstep.engine import paths
 from everstep.engine.commands import GrantLock, RefuseLock, SetTimer
 from everstep.engine.inputs import LockReleased, LockRenewed, LockRequested
+from everstep.engine.messages import StateChange
 
 if TYPE_CHECKING:
     from everstep.engine.run import Run
+    from everstep.engine.scheduling import Invocation
 
 LEASE_TIMER = "lock"
 
@@ -31,7 +33,7 @@ class Claim:
     token: int
     lease: float | None
     heard: float = 0.0
-    granted: Mapping[str, Any] | None = None
+    granted: dict[str, Any] | None = None
 
     def to_json(self) -> list[Any]:
         """The plain JSON form."""
@@ -42,7 +44,8 @@ class Claim:
 class Lock:
     """Who holds the lock, who waits for it in turn, and what was committed by invocations that are under way.
 
-    `waiting` has one claim for each invocation; `tokens` the highest token seen of each.
+    `waiting` has one claim for each invocation; `tokens` the highest token seen of each. `applied` has for each
+    invocation, by its first number, the states that its committed blocks saw, by theirs.
     """
 
     holder: Claim | None = None
@@ -88,7 +91,7 @@ def request(run: Run, asked: LockRequested) -> None:
         return
     lock.tokens[asked.invocation] = asked.token
     _drop(run, asked.invocation)
-    applied = lock.applied.get(asked.invocation, {})
+    applied = lock.applied.get(invocation.origin, {})
     if asked.edit in applied:
         also = {edit: state for edit, state in applied.items() if edit > asked.edit}
         state = applied[asked.edit]
@@ -107,8 +110,7 @@ def release(run: Run, done: LockReleased) -> None:
         if done.changes is not None:
             for change in done.changes:
                 run.state_size += paths.change(run.state, change)
-            assert holder.granted is not None
-            lock.applied.setdefault(holder.invocation, {})[holder.edit] = holder.granted
+            _remember(run, holder, done.base)
     else:
         claim = lock.waiting.get(done.invocation)
         if claim is None or not _is(claim, done):
@@ -116,6 +118,17 @@ def release(run: Run, done: LockReleased) -> None:
         del lock.waiting[done.invocation]
         _refuse(run, claim, "the block waits no more")
     _next(run)
+
+
+def _remember(run: Run, holder: Claim, base: Sequence[StateChange]) -> None:
+    """Keep what a block that was committed has seen: the state that it was given, with its step's own changes."""
+    invocation = run.invocations.get(holder.invocation)
+    if invocation is None or holder.granted is None:
+        return
+    seen = paths.copied(holder.granted)
+    for change in base:
+        paths.change(seen, change)
+    run.lock.applied.setdefault(invocation.origin, {})[holder.edit] = seen
 
 
 def renew(run: Run, alive: LockRenewed) -> None:
@@ -134,22 +147,19 @@ def lease_over(run: Run) -> None:
     _next(run)
 
 
-def suspend(run: Run, invocation: int) -> None:
-    """An invocation's attempts are over for now: it holds nothing; what it has committed is remembered."""
-    run.lock.tokens.pop(invocation, None)
-    _drop(run, invocation)
+def pass_over(run: Run, invocation: Invocation, *, last: bool = True) -> None:
+    """A pass of an invocation has ended: it holds nothing. What it has committed is forgotten with the last."""
+    lock = run.lock
+    lock.tokens.pop(invocation.id, None)
+    _drop(run, invocation.id)
+    if last:
+        lock.applied.pop(invocation.origin, None)
     _next(run)
 
 
-def forget(run: Run, invocation: int) -> None:
-    """An invocation has ended."""
-    suspend(run, invocation)
-    run.lock.applied.pop(invocation, None)
-
-
-def kept(run: Run, invocation: int, edits: Sequence[int]) -> bool:
-    """Whether all the blocks that an invocation takes for committed are."""
-    applied = run.lock.applied.get(invocation, {})
+def kept(run: Run, invocation: Invocation, edits: Sequence[int]) -> bool:
+    """Whether all the blocks that a pass takes for committed are."""
+    applied = run.lock.applied.get(invocation.origin, {})
     return all(edit in applied for edit in edits)
 
 

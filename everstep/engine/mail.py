@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from itertools import islice
 from typing import Any, cast
 
+from everstep.engine import waits
 from everstep.engine.asking import accept, close, due_timer, iso, over, record_refusal, refuse, reply, was_asked
 from everstep.engine.commands import FailRun, JudgeMessage
 from everstep.engine.delivery import deliver, fail, release
@@ -17,6 +18,7 @@ from everstep.engine.messages import Envelope
 from everstep.engine.requests import Message, Request, excerpt
 from everstep.engine.run import Run
 from everstep.engine.streams import ROOT
+from everstep.engine.waiters import Waiter
 
 EXPIRED_EVENT = "InputExpiredEvent"
 
@@ -85,7 +87,7 @@ def due(run: Run, request_id: str) -> None:
 def judge_again(run: Run) -> None:
     """Ask again for the verdicts that were outstanding when the engine was saved."""
     for message in run.messages.values():
-        run.commands.append(JudgeMessage(message.id, message.types, message.data))
+        run.commands.append(JudgeMessage(message.id, message.types, message.data, message.waited))
 
 
 def _fault(message: MessageReceived) -> str | None:
@@ -106,6 +108,8 @@ def _is_answer(run: Run, message: MessageReceived) -> bool:
         return True
     if message.type is None or message.step is not None or not (run.asks_people or run.requests):
         return False
+    if not run.open_requests and message.request is None and run.waiters.waits_for(message.type):
+        return False  # there is nothing to answer but a wait that asked nobody
     return run.router.is_a(Envelope(message.type, {}), "HumanResponseEvent")
 
 
@@ -114,7 +118,9 @@ def _judge(run: Run, entry: Message, types: tuple[str, ...]) -> None:
     run.messages[entry.id] = entry
     if entry.key is not None:
         run.judging_keys[entry.key] = entry.id
-    run.commands.append(JudgeMessage(entry.id, types, entry.data))
+    request = run.requests.get(entry.request or "")
+    entry.waited = any(map(run.waiters.waits_for, types)) or (request is not None and request.waiter is not None)
+    run.commands.append(JudgeMessage(entry.id, types, entry.data, entry.waited))
 
 
 def _receive_event(run: Run, entry: Message, type_name: str | None) -> None:
@@ -131,6 +137,9 @@ def _receive_answer(run: Run, entry: Message, type_name: str | None) -> None:
         named = entry.data.get("request_id")
         entry.request = named if isinstance(named, str) and named else None
     if entry.request is None:
+        if not run.open_requests and (types := _waited_answers(run, type_name)):
+            _judge(run, entry, types)
+            return
         if len(run.open_requests) != 1:
             refuse(run, entry, _which(run))
             return
@@ -151,6 +160,15 @@ def _receive_answer(run: Run, entry: Message, type_name: str | None) -> None:
         _judge(run, entry, (type_name,) if type_name is not None else request.answers)
 
 
+def _waited_answers(run: Run, type_name: str | None) -> tuple[str, ...]:
+    """The types of an answer that steps wait for without having asked for it by a request."""
+    if type_name is not None:
+        return (type_name,) if run.waiters.waits_for(type_name) else ()
+    waiters = islice(run.waiters.all.values(), NAMES_SHOWN)
+    types = dict.fromkeys(waiter.wait.type for waiter in waiters)
+    return tuple(name for name in types if run.router.is_a(Envelope(name, {}), "HumanResponseEvent"))
+
+
 def _answers(run: Run, type_name: str, request: Request) -> bool:
     event = Envelope(type_name, {})
     return any(run.router.is_a(event, name) for name in request.answers or ("HumanResponseEvent",))
@@ -166,6 +184,12 @@ def _answer(run: Run, message: Message, request: Request, verdict: Verdict) -> N
         refuse(run, message, _closed(request))
     elif verdict.event is None:
         refuse(run, message, verdict.reason)
+    elif (waiter := waits.waiter_of(run, request)) is not None:
+        if waiter.meets(verdict.event):
+            accept(run, message)
+            waits.answer(run, waiter, verdict.event, message.by)
+            return
+        refuse(run, message, _not_required(request, waiter))
     elif not _deliverable(run, verdict.event, None):
         refuse(run, message, _no_taker(run, verdict.event.type, None))
     else:
@@ -183,6 +207,9 @@ def _answer(run: Run, message: Message, request: Request, verdict: Verdict) -> N
 
 def _expire(run: Run, request: Request) -> None:
     """Tell the flow that nobody answered: by the expiry event if a step takes it, else by an answer that says so."""
+    if (waiter := waits.waiter_of(run, request)) is not None:
+        waits.answer(run, waiter, None)
+        return
     request.status = "expired"
     close(run, request)
     data = {
@@ -229,7 +256,9 @@ def _expired_answer(run: Run, request: Request, verdict: Verdict) -> None:
 
 
 def _deliverable(run: Run, event: Envelope, target: str | None) -> bool:
-    return run.router.is_stop(event) or bool(run.router.steps_for(event, target))
+    if run.router.is_stop(event) or run.router.steps_for(event, target):
+        return True
+    return waits.may_wait(run, target) or waits.find(run, event, target) is not None
 
 
 def _no_taker(run: Run, type_name: str, target: str | None) -> str:
@@ -238,6 +267,11 @@ def _no_taker(run: Run, type_name: str, target: str | None) -> str:
         return f"step {target!r} does not accept {type_name}; it accepts {_names(accepts)}"
     accepted = dict.fromkeys(name for step in run.definition.steps.values() for name in step.accepts)
     return f"no step of {run.definition.name} accepts {type_name}; the flow accepts {_names(accepted)}"
+
+
+def _not_required(request: Request, waiter: Waiter) -> str:
+    required = ", ".join(f"{name}={excerpt(value)!r}" for name, value in waiter.wait.requirements.items())
+    return f"request {request.id} waits for {waiter.wait.type} with {required}; this answer is another one"
 
 
 def _which(run: Run) -> str:

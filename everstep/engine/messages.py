@@ -69,13 +69,88 @@ StateChange = Sequence[Any]
 """One change of the run's state: ``["set", path, value]``, ``["delete", path]`` or ``["clear"]``; paths are dotted."""
 
 
+Effects = Sequence[tuple[str, int]]
+"""The effects of a pass in order, each as kind and target (``"set cart.total"``), with how often it stood in a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a step waits for: an event of this type whose top-level fields meet the requirements.
+
+    `timeout` is in seconds. `question` is shown when the wait begins; a question to a person opens a request.
+    """
+
+    type: str
+    requirements: Mapping[str, Any]
+    timeout: float | None = None
+    waiter_id: str | None = None
+    question: Envelope | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The plain JSON form, empty parts left out."""
+        out: dict[str, Any] = {"type": self.type}
+        if self.requirements:
+            out["requirements"] = dict(self.requirements)
+        if self.timeout is not None:
+            out["timeout"] = self.timeout
+        if self.waiter_id is not None:
+            out["waiter_id"] = self.waiter_id
+        if self.question is not None:
+            out["question"] = self.question.to_json()
+        return out
+
+    @classmethod
+    def from_json(cls, data: Any) -> Wait:
+        """The inverse of `to_json`; ValueError says what is wrong."""
+        fields = _object(data, "a wait")
+        type_name, question = fields.get("type"), fields.get("question")
+        if not isinstance(type_name, str):
+            raise ValueError(f"a wait needs the type of the event that it is for; got {type_name!r}")
+        return cls(
+            type_name,
+            _object(fields.get("requirements") or {}, "the requirements of a wait"),
+            _seconds(fields.get("timeout")),
+            fields.get("waiter_id"),
+            None if question is None else Envelope.from_json(question),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """An event that a step put into a buffer, and the types that make a batch: each with how often it stands in a row.
+
+    Without an `event` it is the one that the step was given.
+    """
+
+    buffer: str
+    expected: tuple[tuple[str, int], ...]
+    event: Envelope | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The plain JSON form."""
+        out: dict[str, Any] = {"buffer": self.buffer, "expected": [list(run) for run in self.expected]}
+        if self.event is not None:
+            out["event"] = self.event.to_json()
+        return out
+
+    @classmethod
+    def from_json(cls, data: Any) -> Gather:
+        """The inverse of `to_json`; ValueError says what is wrong."""
+        fields = _object(data, "a collection")
+        buffer, event = fields.get("buffer"), fields.get("event")
+        if not isinstance(buffer, str):
+            raise ValueError(f"a collection needs the name of its buffer; got {buffer!r}")
+        return cls(buffer, tuple(_runs(fields.get("expected"))), None if event is None else Envelope.from_json(event))
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """All effects of one successful invocation; they commit together.
 
     `returned` is None, one envelope, or a list of them, which opens a stream. `published` are the events for the run's
-    stream that were not flushed before; `attempts` counts the tries it took; `edits` numbers the `edit_state` blocks
-    that it has committed.
+    stream that were not flushed before; `attempts` counts the tries it took. `gathers` were told "not yet". With a
+    `wait` the pass ended where the step began to wait: its `effects` are those that the next pass does not repeat, and
+    `tries` tells of failures so far. `edits` numbers the `edit_state` blocks that it has committed.
     """
 
     returned: Envelope | list[Envelope] | None = None
@@ -83,6 +158,10 @@ class Outcome:
     state: Sequence[StateChange] = ()
     published: Sequence[Envelope] = ()
     attempts: int = 1
+    gathers: Sequence[Gather] = ()
+    wait: Wait | None = None
+    effects: Effects = ()
+    tries: Mapping[str, Any] | None = None
     edits: Sequence[int] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -104,6 +183,19 @@ class Outcome:
             out["attempts"] = self.attempts
         if self.edits:
             out["edits"] = list(self.edits)
+        return out | self._unfinished()
+
+    def _unfinished(self) -> dict[str, Any]:
+        """What only a pass has that may run again."""
+        out: dict[str, Any] = {}
+        if self.gathers:
+            out["gathers"] = [gather.to_json() for gather in self.gathers]
+        if self.wait is not None:
+            out["wait"] = self.wait.to_json()
+        if self.effects:
+            out["effects"] = [list(effect) for effect in self.effects]
+        if self.tries:
+            out["tries"] = dict(self.tries)
         return out
 
     @classmethod
@@ -126,6 +218,10 @@ class Outcome:
             changes,
             [Envelope.from_json(event) for event in _list(fields.get("published"), "published")],
             attempts,
+            [Gather.from_json(item) for item in _list(fields.get("gathers"), "gathers")],
+            None if fields.get("wait") is None else Wait.from_json(fields["wait"]),
+            _runs(fields.get("effects")),
+            fields.get("tries"),
             edits,
         )
 
@@ -158,6 +254,17 @@ def _list(data: Any, what: str) -> Sequence[Any]:
     if not isinstance(data, list | tuple):
         raise ValueError(f"{what!r} of an outcome must be a list; got {data!r}")
     return cast("Sequence[Any]", data)
+
+
+def _runs(data: Any) -> list[tuple[str, int]]:
+    out: list[tuple[str, int]] = []
+    for item in _list(data, "effects"):
+        match item:
+            case [str(label), int(count)] if count > 0:
+                out.append((label, count))
+            case _:
+                raise ValueError(f"what comes several times in a row is written as [text, count]; got {item!r}")
+    return out
 
 
 def _seconds(value: Any) -> float | None:

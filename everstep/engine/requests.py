@@ -36,7 +36,10 @@ def excerpt(data: Any) -> Any:
 
 @dataclass(slots=True)
 class Request:
-    """One question to a person. `answers` are the event types that may answer it."""
+    """One question to a person. `answers` are the event types that may answer it.
+
+    `waiter` is the suspended invocation that the answer goes to, if there is one.
+    """
 
     id: str
     step: str
@@ -54,6 +57,7 @@ class Request:
     refused: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     judging: int = 0
     overdue: bool = False
+    waiter: int | None = None
 
     def refuse(self, now: float, data: Any, by: str | None, reason: str) -> None:
         """Record a refused try."""
@@ -110,12 +114,16 @@ class Request:
             refused=list(data["refused"]),
             judging=data["judging"],
             overdue=data["overdue"],
+            waiter=data.get("waiter"),
         )
 
 
 @dataclass(slots=True)
 class Message:
-    """Something from outside that is being judged. `again` are later messages of the same key, which share its fate."""
+    """Something from outside that is being judged. `again` are later messages of the same key, which share its fate.
+
+    `waited`: a step waits for such an event.
+    """
 
     id: int
     data: Mapping[str, Any]
@@ -126,6 +134,7 @@ class Message:
     key: str | None = None
     expiry: bool = False
     again: list[int] = field(default_factory=list[int])
+    waited: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form."""
@@ -145,4 +154,5 @@ class Message:
             data["key"],
             data["expiry"],
             list(data["again"]),
+            data.get("waited", False),
         )

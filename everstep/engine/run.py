@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from everstep.engine import paths
+from everstep.engine.buffers import Buffer
 from everstep.engine.commands import Command
 from everstep.engine.locks import Lock
 from everstep.engine.requests import Message, Request
 from everstep.engine.routing import Router
 from everstep.engine.scheduling import Invocation, Scheduler
 from everstep.engine.streams import ROOT, Stream
+from everstep.engine.waiters import KeptEvents, Waiter, Waiters
 from everstep.flow.definition import FlowDefinition
 
 RunStatus = Literal["new", "running", "completed", "failed", "cancelled"]
@@ -49,6 +51,11 @@ class Run:
         self.taken_keys: dict[str, str] = {}
         self.refused: list[dict[str, Any]] = []
         self.timers: dict[str, float] = {}
+        self.waiters = Waiters()
+        self.kept = KeptEvents()
+        self.waited = False
+        self.waiting_steps = frozenset(step.name for step in definition.steps.values() if step.waits)
+        self.buffers: dict[str, Buffer] = {}
         self.unhandled = 0
         self.last_step: str | None = None
         self.idle = False
@@ -80,6 +87,9 @@ class Run:
         self.scheduler.clear()
         self.streams = {ROOT: Stream(ROOT, None, ())}
         self.timers.clear()
+        self.waiters.clear()
+        self.kept.by_type.clear()
+        self.buffers.clear()
         self.idle = False
 
     def snapshot(self) -> dict[str, Any]:
@@ -87,7 +97,6 @@ class Run:
 
         What the run goes on changing is copied, so that a snapshot stays what it was.
         """
-        lock = self.lock.snapshot()
         return {
             "status": self.status,
             "now": self.now,
@@ -108,8 +117,19 @@ class Run:
             "last_step": self.last_step,
             "idle": self.idle,
             "scheduler": self.scheduler.snapshot(),
-            **({"lock": lock} if lock else {}),
+            **self._suspended(),
         }
+
+    def _suspended(self) -> dict[str, Any]:
+        """What waits, what was collected and what was edited, where there is any."""
+        out: dict[str, Any] = {
+            "waiters": [waiter.to_json() for waiter in self.waiters.all.values()],
+            "kept": self.kept.to_json(),
+            "buffers": [[name, buffer.to_json()] for name, buffer in self.buffers.items()],
+            "waited": self.waited,
+            "lock": self.lock.snapshot(),
+        }
+        return {name: value for name, value in out.items() if value}
 
     def restore(self, data: Mapping[str, Any]) -> None:
         """Take over what `snapshot` gave."""
@@ -135,5 +155,10 @@ class Run:
         self.unhandled = data["unhandled"]
         self.last_step = data["last_step"]
         self.idle = data["idle"]
+        for item in data.get("waiters", ()):
+            self.waiters.add(Waiter.from_json(item))
+        self.kept = KeptEvents.from_json(data.get("kept", ()))
+        self.buffers = {name: Buffer.from_json(item) for name, item in data.get("buffers", ())}
+        self.waited = data.get("waited", False)
         self.scheduler.restore(data["scheduler"])
         self.lock = Lock.restored(data.get("lock", {}))

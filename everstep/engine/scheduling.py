@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from everstep.engine.messages import Envelope
+from everstep.engine.passes import Record
 from everstep.flow.definition import StepDefinition
 
 Recoveries = dict[str, int]
@@ -19,7 +20,10 @@ Recoveries = dict[str, int]
 
 @dataclass(slots=True)
 class Invocation:
-    """One delivery of one event (or batch) to one step, within the stream `scope` (0: the run itself)."""
+    """One delivery of one event (or batch) to one step, within the stream `scope` (0: the run itself).
+
+    `record` is what earlier passes left to it. Behind a wait, an invocation goes on under a number of its own.
+    """
 
     id: int
     step: str
@@ -28,10 +32,16 @@ class Invocation:
     scope: int
     recoveries: Recoveries
     running: bool = False
+    record: Record | None = None
+
+    @property
+    def origin(self) -> int:
+        """Its first number: the same for all its passes."""
+        return self.id if self.record is None else self.record.origin
 
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form."""
-        return {
+        out: dict[str, Any] = {
             "id": self.id,
             "step": self.step,
             "event": self.event.to_json() if self.event else None,
@@ -40,11 +50,14 @@ class Invocation:
             "recoveries": self.recoveries,
             "running": self.running,
         }
+        if self.record is not None:
+            out["record"] = self.record.to_json()
+        return out
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Invocation:
         """The inverse of `to_json`."""
-        batch = data["batch"]
+        batch, record = data["batch"], data.get("record")
         return cls(
             data["id"],
             data["step"],
@@ -53,6 +66,7 @@ class Invocation:
             data["scope"],
             dict(data["recoveries"]),
             data["running"],
+            None if record is None else Record.from_json(record),
         )
 
 

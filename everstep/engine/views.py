@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
+from everstep.engine import waits
 from everstep.engine.requests import timestamp
 from everstep.engine.run import Run
 
@@ -30,6 +31,7 @@ def progress(run: Run) -> dict[str, Any]:
             for name, queue in run.scheduler.queues.items()
         ],
         "open_requests": list(run.open_requests),
+        "waits": waits.views(run),
         "unhandled_events": run.unhandled,
         "refused_messages": list(run.refused),
     }
@@ -75,4 +77,6 @@ def describe(run: Run) -> str:
         parts.append(f"waits for {request.question.data.get('assignee') or 'a person'}: {request_id}{until}")
     if len(run.open_requests) > REQUESTS_DESCRIBED:
         parts.append(f"and {len(run.open_requests) - REQUESTS_DESCRIBED} more requests")
+    unasked = [one for one in islice(run.waiters.all.values(), REQUESTS_DESCRIBED) if one.request is None]
+    parts += [f"{one.invocation.step} waits for {one.wait.type}" for one in unasked]
     return "; ".join(parts)

@@ -15,6 +15,7 @@ from everstep.events import HumanResponseEvent, InputRequiredEvent
 from everstep.flow.definition import EventDefinition, FlowDefinition, StepDefinition
 from everstep.flow.steps import LIBRARY_EVENTS, FlowTypes, step_marks, step_specs
 from everstep.flow.streams import feeds_by_step
+from everstep.flow.waiting import waiting_steps
 from everstep.step_spec import StepMark, StepSpec
 
 __all__ = ["FlowTypes", "compile_flow", "flow_types", "step_specs"]
@@ -58,7 +59,8 @@ def _define(cls: type, specs: Mapping[str, StepSpec], types: FlowTypes) -> FlowD
     ]
     only_answer = answers[0] if len(answers) == 1 else None
     events = {name: _event(kind, only_answer) for name, kind in types.declared.items()}
-    steps = {name: _step(name, spec) for name, spec in specs.items()}
+    waiting = waiting_steps(cls, specs)
+    steps = {name: _step(name, spec, waits=name in waiting) for name, spec in specs.items()}
     feeds = feeds_by_step(steps, events)
     steps = {name: replace(step, feeds=feeds[name]) if name in feeds else step for name, step in steps.items()}
     accepted = dict.fromkeys(name for step in steps.values() for name in step.accepts)
@@ -78,7 +80,7 @@ def _define(cls: type, specs: Mapping[str, StepSpec], types: FlowTypes) -> FlowD
     )
 
 
-def _step(name: str, spec: StepSpec) -> StepDefinition:
+def _step(name: str, spec: StepSpec, *, waits: bool) -> StepDefinition:
     signature, options = spec.signature, spec.options
     return StepDefinition(
         name=name,
@@ -94,6 +96,7 @@ def _step(name: str, spec: StepSpec) -> StepDefinition:
         task_queue=options.task_queue,
         local=options.local,
         needs_context=signature.context_parameter is not None,
+        waits=waits,
         role=options.role,
         for_steps=options.for_steps,
         max_recoveries=options.max_recoveries,

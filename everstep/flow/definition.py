@@ -55,7 +55,8 @@ class StepDefinition:
     `accepts` are the event types that its parameter takes, `returns` those it may return one of, `returns_list` the
     member types of the lists it may return (each list opens a stream). `join` marks a ``list[E]`` parameter: it fires
     once per stream, with all members, or the first `take`. `feeds` are the joins that a stream opened here reaches.
-    `timeout` is in seconds and bounds one attempt.
+    `timeout` is in seconds and bounds one attempt. `waits`: its code names `wait_for_event`, so events that come before
+    it waits are kept.
     """
 
     name: str
@@ -72,6 +73,7 @@ class StepDefinition:
     task_queue: str | None = None
     local: bool = False
     needs_context: bool = False
+    waits: bool = False
     role: Role = "step"
     for_steps: tuple[str, ...] | None = None
     max_recoveries: int = 1
@@ -106,6 +108,7 @@ class StepDefinition:
             task_queue=get["task_queue"],
             local=get["local"],
             needs_context=get["needs_context"],
+            waits=get["waits"],
             role=get["role"],
             for_steps=None if get["for_steps"] is None else tuple(get["for_steps"]),
             max_recoveries=get["max_recoveries"],

@@ -10,6 +10,7 @@ from everstep.errors import WorkflowValidationError
 from everstep.event_base import Event, event_from_data
 from everstep.events import InputRequiredEvent, UnresolvedEvent
 from everstep.flow.state import state_type_of
+from everstep.flow.waiting import waiting_steps
 from everstep.step_spec import StepMark, StepSpec, step_mark
 
 ADDED_STEPS = "__everstep_added_steps__"
@@ -63,8 +64,9 @@ def _members(base: type) -> Iterator[tuple[str, object]]:
 class FlowTypes:
     """Finds the class of an event by its name, among those that a flow may see. Imports nothing.
 
-    These are the types that its steps name, the answers to its questions, everstep's own, and subclasses of the first
-    that are loaded. Of several loaded subclasses with one name, the one in the flow's module is meant; else none is.
+    These are the types that its steps name (those that may wait: in their code too), the answers to its questions,
+    everstep's own, and subclasses of the first that are loaded. Of several loaded subclasses with one name, the one in
+    the flow's module is meant; else none is.
 
     `state` is the type of the flow's state, if its steps declare one.
 
@@ -75,9 +77,9 @@ class FlowTypes:
         self.flow = cls.__name__
         self._module = cls.__module__
         self.declared: dict[str, type[Event]] = {}
-        specs = step_specs(cls).values()
-        self.state = state_type_of(self.flow, specs)
-        for kind in declared_types(specs):
+        specs = step_specs(cls)
+        self.state = state_type_of(self.flow, specs.values())
+        for kind in declared_types(specs.values()):
             known = self.declared.setdefault(kind.__name__, kind)
             if known is not kind:
                 raise WorkflowValidationError(
@@ -90,6 +92,10 @@ class FlowTypes:
                     f"Flow {self.flow} uses an event class {_place(kind)}, and everstep has one of this name: "
                     "rename it."
                 )
+        named = [kind for kinds in waiting_steps(cls, specs).values() for kind in kinds]
+        for kind in named:
+            if kind.__name__ not in LIBRARY_EVENTS:
+                self.declared.setdefault(kind.__name__, kind)
         self._found: dict[str, type[Event]] = {**LIBRARY_EVENTS, **self.declared}
 
     def resolve(self, name: str) -> type[Event] | None:
@@ -107,10 +113,14 @@ class FlowTypes:
         A step may publish any event, also of a type that no step takes or returns; it is built if its class is loaded
         here, by the same rule as a subclass. Else it comes as an `UnresolvedEvent`. Nothing of this reaches a step.
         """
-        cls = self.resolve(name) or self._among(_descendants(Event), name)
+        cls = self.waited(name)
         if cls is None:
             return event_from_data(UnresolvedEvent, data).named(name)
         return event_from_data(cls, data, self.resolve)
+
+    def waited(self, name: str) -> type[Event] | None:
+        """The class of an event that a step waits for by this name, wherever it is defined; or None."""
+        return self.resolve(name) or self._among(_descendants(Event), name)
 
     def names(self) -> list[str]:
         """The names of the types that the flow's steps name."""

@@ -55,9 +55,16 @@ class LocalLocks:
         finally:
             del self._asking[key]
 
-    def end(self, invocation: int, edit: int, token: int, changes: Sequence[StateChange] | None) -> None:
+    def end(
+        self,
+        invocation: int,
+        edit: int,
+        token: int,
+        changes: Sequence[StateChange] | None,
+        base: Sequence[StateChange] = (),
+    ) -> None:
         """A block has ended."""
-        self._feed(happened.LockReleased(self._clock(), invocation, edit, token, changes))
+        self._feed(happened.LockReleased(self._clock(), invocation, edit, token, changes, base))
 
 
 class _AttemptLock:
@@ -71,8 +78,8 @@ class _AttemptLock:
     async def acquire(self, edit: int) -> Grant:
         return await self._locks.ask(self._invocation, edit, self._attempt)
 
-    async def commit(self, edit: int, changes: Sequence[StateChange]) -> None:
-        self._locks.end(self._invocation, edit, self._attempt, changes)
+    async def commit(self, edit: int, changes: Sequence[StateChange], base: Sequence[StateChange]) -> None:
+        self._locks.end(self._invocation, edit, self._attempt, changes, base)
 
     def release(self, edit: int) -> None:
         self._locks.end(self._invocation, edit, self._attempt, None)

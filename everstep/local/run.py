@@ -9,6 +9,7 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import singledispatchmethod
 from typing import Any
 
@@ -102,7 +103,7 @@ class LocalRun:
 
     @_carry_out.register
     def _(self, command: do.RunStep) -> None:
-        call = StepCall(self.run_id, command.invocation, command.event, command.batch)
+        call = StepCall(self.run_id, command.invocation, command.event, command.batch, record=command.record)
         task = self._loop.create_task(self._run_step(command.step, call), name=f"{command.step}#{command.invocation}")
         self._tasks[command.invocation] = task
 
@@ -123,7 +124,7 @@ class LocalRun:
 
     @_carry_out.register
     def _(self, command: do.JudgeMessage) -> None:
-        verdict = judge(self.invoker, command.message, command.types, command.data)
+        verdict = judge(self.invoker, command.message, command.types, command.data, waited=command.waited)
         self._inputs.append(happened.MessagesJudged(self._clock(), [verdict]))
 
     @_carry_out.register
@@ -203,9 +204,11 @@ class LocalRun:
 
     async def _run_step(self, step: str, call: StepCall) -> None:
         """All attempts of one invocation."""
-        attempts = Attempts(self.invoker.specs[step].retry_policy, call.invocation, self._clock())
+        policy, record = self.invoker.specs[step].retry_policy, call.record
+        attempts = Attempts.going_on(policy, call.origin, self._clock(), record and record.tries)
+        number = 0 if record is None else record.attempts
         while True:
-            number = attempts.failures + 1
+            number += 1
             self._report(f"{step} runs on {call.event_name}" + (f" (try {number})" if number > 1 else ""))
             try:
                 outcome = await self.invoker.run(
@@ -227,6 +230,8 @@ class LocalRun:
                 await asyncio.sleep(delay)
             else:
                 self._tasks.pop(call.invocation, None)
+                if outcome.wait is not None or outcome.gathers:
+                    outcome = replace(outcome, attempts=number, tries=attempts.tries(self._clock()))
                 self._succeeded(step, call.invocation, outcome, number)
                 return
 
@@ -263,6 +268,8 @@ def _report_nothing(line: str) -> None:
 
 def _kinds(outcome: Outcome) -> str:
     returned = outcome.returned
+    if outcome.wait is not None:
+        return f"nothing yet: it waits for {outcome.wait.type}"
     if isinstance(returned, list):
         return f"a list of {len(returned)}"
     return "nothing" if returned is None else returned.type

@@ -87,7 +87,8 @@ class FlowActivities:
             invoker = self._invoker(request["flow"])
             verdicts: list[dict[str, Any]] = []
             for message in request["messages"]:
-                verdict = judge(invoker, message["message"], message["types"], message["data"])
+                waited = message.get("waited", False)
+                verdict = judge(invoker, message["message"], message["types"], message["data"], waited=waited)
                 outcome = {"reason": verdict.reason} if verdict.event is None else {"event": verdict.event.to_json()}
                 verdicts.append({"message": verdict.message, **outcome})
             return raw({"verdicts": verdicts})

@@ -312,7 +312,10 @@ class Interpreter:
 
     def _judge_batch(self) -> None:
         batch, self._to_judge = self._to_judge, []
-        messages = [{"message": c.message, "types": list(c.types), "data": c.data} for c in batch]
+        messages = [
+            {"message": c.message, "types": list(c.types), "data": c.data} | ({"waited": True} if c.waited else {})
+            for c in batch
+        ]
         task = workflow.start_activity(
             names.JUDGE,
             raw({"flow": self._flow, "messages": messages}),

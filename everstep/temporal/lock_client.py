@@ -117,8 +117,8 @@ class AttemptLock:
     async def acquire(self, edit: int) -> Grant:
         return await self._on_worker(self._acquire(edit))
 
-    async def commit(self, edit: int, changes: Sequence[StateChange]) -> None:
-        await self._on_worker(self._commit(edit, changes))
+    async def commit(self, edit: int, changes: Sequence[StateChange], base: Sequence[StateChange]) -> None:
+        await self._on_worker(self._commit(edit, changes, base))
 
     def release(self, edit: int) -> None:
         with contextlib.suppress(RuntimeError):  # the worker has gone, and with it the lock's lease ends
@@ -184,8 +184,9 @@ class AttemptLock:
         """The run has ended, has moved on, or has another attempt of this step: Temporal will cancel this one soon."""
         await asyncio.sleep(2 * self._heartbeat)
 
-    async def _commit(self, edit: int, changes: Sequence[StateChange]) -> None:
-        body = dump({**self._key, "edit": edit, "changes": [list(change) for change in changes]})
+    async def _commit(self, edit: int, changes: Sequence[StateChange], base: Sequence[StateChange]) -> None:
+        commit = {**self._key, "edit": edit, "changes": list(changes)}
+        body = dump({**commit, "base": list(base)} if base else commit)
         limit = self._locks.payload_limit
         if limit is not None and len(body) > limit:
             raise StateValueError(

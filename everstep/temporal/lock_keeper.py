@@ -61,12 +61,13 @@ class LockKeeper:
         body = _body(arguments)
         key = _key(body)
         changes = body.get("changes")
-        if key is None or not _are_changes(changes):
+        base: Any = body.get("base", ())
+        if key is None or not _are_changes(changes) or not _are_changes(base):
             workflow.logger.warning("ignored a signal that releases no lock")
         elif body.get("alive"):
             self._feed(happened.LockRenewed(workflow.time(), *key))
         else:
-            self._feed(happened.LockReleased(workflow.time(), *key, changes))
+            self._feed(happened.LockReleased(workflow.time(), *key, changes, base))
 
     def granted(self, command: do.GrantLock) -> None:
         """Answer an update: it has the lock."""
@@ -114,7 +115,7 @@ def _key(body: dict[str, Any]) -> _Key | None:
 def _are_changes(changes: Any) -> bool:
     if changes is None:
         return True
-    return isinstance(changes, list) and not any(map(paths.problem, cast("list[Any]", changes)))
+    return isinstance(changes, list | tuple) and not any(map(paths.problem, cast("Sequence[Any]", changes)))
 
 
 def _refusal(reason: str) -> ApplicationError:

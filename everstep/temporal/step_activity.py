@@ -88,7 +88,7 @@ class StepActivity:
         publisher = Publisher(
             lambda: self._client.get_workflow_handle(call.run_id, run_id=info.workflow_run_id),
             call.invocation,
-            info.attempt + tally.repeated,
+            info.attempt + tally.repeated + (call.record.attempts if call.record else 0),
         )
         beats = None if info.heartbeat_timeout is None else _Heartbeats(tally, info.heartbeat_timeout)
         try:
@@ -114,13 +114,18 @@ class StepActivity:
         policy = self._invoker.specs[self._step].retry_policy
         # Both times are the server's: its clock may differ from ours, or skip.
         since = info.started_time - info.scheduled_time
-        attempts = Attempts(policy, call.invocation, time.time() - since.total_seconds(), tally.failures)
-        attempts.last_failed_at = tally.failed_at
+        started_at = time.time() - since.total_seconds()
+        attempts = Attempts.going_on(policy, call.origin, started_at, call.record and call.record.tries)
+        before = attempts.failures
+        attempts.failures += tally.failures
         if tally.error is not None:
+            attempts.last_failed_at = tally.failed_at
             attempts.last_error = exception_from_data(tally.error)
         while True:
             try:
-                return await self._try(call, attempts, publisher, self._locks.of(call, info, tally))
+                outcome = await self._try(call, attempts, publisher, self._locks.of(call, info, tally))
+                again = outcome.wait is not None or outcome.gathers
+                return replace(outcome, tries=attempts.tries(time.time())) if again else outcome
             except asyncio.CancelledError:
                 details = activity.cancellation_details()
                 if details is None or not details.worker_shutdown:
@@ -139,7 +144,7 @@ class StepActivity:
                 failure = attempts.failure()
                 if delay is None:
                     raise _final(failure) from error
-                tally.failures, tally.failed_at = attempts.failures, attempts.last_failed_at
+                tally.failures, tally.failed_at = attempts.failures - before, attempts.last_failed_at
                 tally.error = {"type": failure.type, "message": failure.message}
                 if delay < SHORT_DELAY:
                     tally.repeated += 1

@@ -97,7 +97,12 @@ class StepRunner:
         run = self._engine.run
         rides = step.needs_context and (step.local or run.state_size <= STATE_RIDES_ALONG)
         return StepCall(
-            workflow.info().workflow_id, command.invocation, command.event, command.batch, run.state if rides else None
+            workflow.info().workflow_id,
+            command.invocation,
+            command.event,
+            command.batch,
+            run.state if rides else None,
+            command.record,
         )
 
     def _fits(self, step: StepDefinition, size: int) -> bool:

@@ -222,3 +222,54 @@ async def test_a_run_ends_while_steps_wait_for_the_lock(driver: Driver) -> None:
     seen = await driver.see(Waits)
     assert seen.error is None
     assert seen.state["count"] in (1, 2)
+
+
+class Go(Event):
+    pass
+
+
+class EditsAndWaits(Workflow):
+    """Edits before a wait and behind it; while it waits, another step edits too."""
+
+    @step
+    async def begin(self, ev: StartEvent) -> list[Add]:
+        return [Add(number=0), Add(number=1)]
+
+    @step(retry_policy=RETRIES)
+    async def add(self, ctx: Context[Tally], ev: Add) -> Added:
+        if ev.number:
+            return await self.other(ctx)
+        await ctx.store.set("seen", [5])
+        async with ctx.store.edit_state() as state:
+            first = [state.count, *state.seen]
+            state.count += 1
+        await ctx.wait_for_event(Go)
+        between = await ctx.store.get("count")
+        async with ctx.store.edit_state() as state:
+            state.seen += [*first, between, state.count]
+            state.count += 1
+        if not ctx.retry_info().retry_number:
+            raise ValueError("once more")
+        return Added(saw=0)
+
+    async def other(self, ctx: Context[Tally]) -> Added:
+        """Adds ten when the first block was committed, and lets the other step go on."""
+        while True:
+            async with ctx.store.edit_state() as state:
+                done = state.count
+                state.count += 10 if done else 0
+            if done:
+                ctx.send_event(Go())
+                return Added(saw=done)
+            await asyncio.sleep(0.02)
+
+    @step
+    async def end(self, ctx: Context, ev: list[Added]) -> StopEvent:
+        return StopEvent(result=await ctx.store.to_dict())
+
+
+async def test_blocks_before_a_wait_are_applied_once(driver: Driver) -> None:
+    """The pass behind the wait sees in them what the first one saw; new ones see what others did meanwhile."""
+    seen = await driver.see(EditsAndWaits)
+    assert seen.error is None
+    assert seen.result == {"count": 12, "seen": [5, 0, 5, 11, 11]}

@@ -11,7 +11,7 @@ from everstep.engine import views
 from everstep.engine.commands import JudgeMessage, RunStep
 from everstep.engine.core import Engine
 from everstep.engine.inputs import Input, MessageReceived, MessagesJudged, StartRun, StepSucceeded, Verdict
-from everstep.engine.messages import Envelope, Outcome
+from everstep.engine.messages import Envelope, Gather, Outcome, Sent, Wait
 from everstep.flow.definition import FlowDefinition
 from tests.support.engine_driver import STOP, event, flow, step
 
@@ -33,6 +33,9 @@ ASK = flow(
     step("later", "Later", "StopEvent"),
     bases={"Ask": "InputRequiredEvent", "Reply": "HumanResponseEvent"},
 )
+
+GATHER = flow(step("begin", "StartEvent", "Item"), step("gather", "Item", "StopEvent"))
+WAIT = flow(step("begin", "StartEvent", "[Item]"), step("work", "Item", waits=True), step("end", "Later", "StopEvent"))
 
 
 def drain(engine: Engine, first: Input, end: Callable[[RunStep], Outcome]) -> int:
@@ -94,6 +97,46 @@ def ask(engine: Engine, count: int) -> int:
     return inputs
 
 
+def collect(engine: Engine, count: int) -> int:
+    """As many events in one buffer, which is complete with the last."""
+    first = engine.apply(StartRun(0.0, event("StartEvent")))
+    todo, inputs = list(first), 1
+    while todo:
+        command = todo.pop()
+        if not isinstance(command, RunStep):
+            continue
+        if command.step == "begin":
+            outcome = Outcome(sent=[Sent(event("Item"))] * count)
+        elif command.record is None:
+            outcome = Outcome(gathers=[Gather("b", (("Item", count),))])
+        else:
+            outcome = Outcome(STOP)
+        todo += engine.apply(StepSucceeded(0.0, command.invocation, outcome))
+        inputs += 1
+    assert engine.run.status == "completed"
+    return inputs
+
+
+def wait(engine: Engine, count: int) -> int:
+    """As many invocations that wait for an event of their own, answered the last first."""
+    inputs = 1
+    todo = list(engine.apply(StartRun(0.0, event("StartEvent"))))
+    while todo:
+        command = todo.pop()
+        if isinstance(command, RunStep):
+            if command.step == "begin":
+                outcome = Outcome([event("Item", n=n) for n in range(count)])
+            else:
+                assert command.event is not None
+                outcome = Outcome(wait=Wait("Go", {"n": command.event.data["n"]}))
+            todo += engine.apply(StepSucceeded(0.0, command.invocation, outcome))
+            inputs += 1
+    for number in reversed(range(count)):
+        inputs += drain(engine, MessageReceived(0.0, {"n": number}, "Go"), lambda _: Outcome())
+    assert not engine.run.waiters
+    return inputs
+
+
 def calls_per_input(definition: FlowDefinition, life: Callable[[Engine, int], int], count: int) -> float:
     """How many calls, of Python and of C, one input takes on average."""
     calls = 0
@@ -113,7 +156,9 @@ def calls_per_input(definition: FlowDefinition, life: Callable[[Engine, int], in
     return calls / inputs
 
 
-@pytest.mark.parametrize(("definition", "life"), [(FAN, fan_out), (LOOP, loop), (NEST, nest), (ASK, ask)])
+@pytest.mark.parametrize(
+    ("definition", "life"), [(FAN, fan_out), (LOOP, loop), (NEST, nest), (ASK, ask), (GATHER, collect), (WAIT, wait)]
+)
 def test_cost_of_an_event_does_not_grow(definition: FlowDefinition, life: Callable[[Engine, int], int]) -> None:
     """Ten times the events cost ten times the calls, within a tenth."""
     small, large = (calls_per_input(definition, life, count) for count in (SMALL, LARGE))

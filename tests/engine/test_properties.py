@@ -74,7 +74,7 @@ def test_restore_at_any_point_changes_nothing(seed: int, size: int, length: int,
 def test_worlds_reach_every_kind_of_end() -> None:
     """The properties are not held by worlds in which nothing happens."""
     ends: set[str] = set()
-    joins = requests = streams = 0
+    joins = requests = streams = answered = batches = 0
     for seed in range(120):
         world = lived(seed, 6, 100)
         run = world.engine.run
@@ -82,5 +82,7 @@ def test_worlds_reach_every_kind_of_end() -> None:
         joins += sum(queue.done for name, queue in run.scheduler.queues.items() if name.startswith("join"))
         requests += sum(one.status == "answered" for one in run.requests.values())
         streams += run.next_stream - 1
+        answered += len(world.taken)
+        batches += len(world.collected)
     assert ends == {"running", "CompleteRun", "CancelRun", "step", "timeout", "stuck", "expired"}
-    assert min(joins, requests, streams) > 20
+    assert min(joins, requests, streams, answered, batches) > 20

@@ -19,7 +19,7 @@ from everstep.engine.inputs import (
     TimerFired,
     Verdict,
 )
-from everstep.engine.messages import Envelope, Failure, Outcome, Sent
+from everstep.engine.messages import Envelope, Failure, Outcome, Sent, Wait
 from everstep.flow.definition import EventDefinition, FlowDefinition, StepDefinition
 from tests.support.engine_invariants import check
 
@@ -101,12 +101,17 @@ class Driver:
         *,
         sent: Iterable[Envelope | Sent] = (),
         state: Iterable[list[Any]] = (),
+        **more: Any,
     ) -> list[Command]:
-        """End the oldest running invocation of a step well."""
+        """End the oldest running invocation of a step well; `more` are other parts of its outcome."""
         number = self.run_of(name).invocation
         del self.running[number]
         sendings = [item if isinstance(item, Sent) else Sent(item) for item in sent]
-        return self.apply(StepSucceeded(self.now, number, Outcome(returned, sendings, list(state))))
+        return self.apply(StepSucceeded(self.now, number, Outcome(returned, sendings, list(state), **more)))
+
+    def wait(self, name: str, type_name: str, timeout: float | None = None, **required: Any) -> list[Command]:
+        """The oldest running invocation of a step begins to wait."""
+        return self.done(name, wait=Wait(type_name, required, timeout))
 
     def fail(self, name: str, message: str = "no") -> list[Command]:
         """End the oldest running invocation of a step badly."""

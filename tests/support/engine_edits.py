@@ -18,7 +18,8 @@ Key = tuple[int, int, int]
 class Edits:
     """The blocks of one run.
 
-    `asked` wait for a verdict, `granted` were given the counter; `applied` counts commits by invocation and number.
+    `asked` wait for a verdict, `granted` were given the counter; `applied` counts commits by the invocation's
+    first number and their own.
     """
 
     def __init__(self, rng: Random) -> None:
@@ -57,18 +58,22 @@ class Edits:
         if isinstance(what, LockReleased) and what.changes is not None and holder is not None:
             key = (what.invocation, what.edit, what.token)
             if key == (holder.invocation, holder.edit, holder.token):
-                self.applied[key[:2]] += 1
+                self.applied[engine.run.invocations[what.invocation].origin, what.edit] += 1
 
-    def told(self, command: GrantLock | RefuseLock) -> None:
+    def told(self, command: GrantLock | RefuseLock, engine: Engine) -> None:
         """A block was given the lock, or told that it was applied before, or that it will not have the lock."""
         key = (command.invocation, command.edit, command.token)
         self.asked.remove(key)
         if isinstance(command, RefuseLock):
             return
+        invocation = engine.run.invocations.get(command.invocation)
+        if invocation is None:  # it was granted just before the run has ended
+            return
+        block = (invocation.origin, command.edit)
         if command.applied:
-            assert self.applied[key[:2]] == 1
+            assert self.applied[block] == 1
         else:
-            assert not self.applied[key[:2]], "applied blocks do not hold the lock"
+            assert not self.applied[block], "applied blocks do not hold the lock"
             assert command.state.get("edited", 0) == self.applied.total(), "it sees all that was done before"
             self.granted[key] = self.applied.total()
 
@@ -84,4 +89,6 @@ class Edits:
         assert all(count == 1 for count in self.applied.values()), "a block was applied twice"
         assert engine.run.state.get("edited", 0) == self.applied.total(), "a block was lost"
         lock = engine.run.lock
-        assert (lock.holder, lock.waiting, lock.tokens, lock.applied) == (None, {}, {}, {})
+        assert (lock.holder, lock.waiting, lock.tokens) == (None, {}, {})
+        waiting = {one.invocation.origin for one in engine.run.waiters.all.values()}
+        assert lock.applied.keys() <= waiting, "remembered for nobody"

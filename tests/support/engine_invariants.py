@@ -6,10 +6,11 @@ from collections import Counter
 
 from everstep.engine import paths
 from everstep.engine.asking import due_timer
-from everstep.engine.core import RUN_TIMEOUT, Engine
+from everstep.engine.core import Engine
 from everstep.engine.locks import LEASE_TIMER
 from everstep.engine.run import Run
 from everstep.engine.streams import ROOT
+from everstep.engine.waits import TIMER
 
 
 def check(engine: Engine) -> None:
@@ -19,9 +20,18 @@ def check(engine: Engine) -> None:
     _streams(run)
     _people(run)
     _lock(run)
+    _waits(run)
     assert run.state_size == paths.size(run.state)
     if run.status not in ("new", "running"):
-        left = [run.invocations, run.messages, run.timers, run.open_requests, run.judging_keys]
+        left = [
+            run.invocations,
+            run.messages,
+            run.timers,
+            run.open_requests,
+            run.judging_keys,
+            run.waiters,
+            run.buffers,
+        ]
         assert not any(left)
         assert run.scheduler.in_flight == 0
 
@@ -41,6 +51,7 @@ def _slots(run: Run) -> None:
 
 def _streams(run: Run) -> None:
     open_now = Counter(one.scope for one in run.invocations.values())
+    open_now.update(one.invocation.scope for one in run.waiters.all.values())
     open_now.update(stream.parent for stream in run.streams.values() if stream.parent is not None)
     expiring = {message.request for message in run.messages.values() if message.expiry}
     open_now.update(run.requests[name].scope for name in (*run.open_requests, *expiring) if name is not None)
@@ -61,7 +72,7 @@ def _people(run: Run) -> None:
         assert all(one.judging == judging[one.id] for one in run.requests.values())
         due = {due_timer(one) for one in run.requests.values() if one.status == "open" and one.due_at is not None}
         overdue = {due_timer(one) for one in run.requests.values() if one.overdue}
-        assert run.timers.keys() - {RUN_TIMEOUT, LEASE_TIMER} == due - overdue
+        assert {one for one in run.timers if one.startswith("due:")} == due - overdue
     assert run.judging_keys == {one.key: one.id for one in run.messages.values() if one.key is not None}
 
 
@@ -71,6 +82,24 @@ def _lock(run: Run) -> None:
     holder = {lock.holder.invocation} if lock.holder is not None else set[int]()
     assert holder or not lock.waiting, "the lock is free, and somebody waits"
     assert not holder & lock.waiting.keys()
-    assert holder | lock.waiting.keys() | lock.tokens.keys() | lock.applied.keys() <= running
+    assert holder | lock.waiting.keys() | lock.tokens.keys() <= running
+    under_way = [*run.invocations.values(), *(one.invocation for one in run.waiters.all.values())]
+    assert lock.applied.keys() <= {one.origin for one in under_way}
     contended = lock.holder is not None and lock.holder.lease is not None and lock.waiting
     assert not contended or LEASE_TIMER in run.timers, "nobody looks whether the holder is alive"
+
+
+def _waits(run: Run) -> None:
+    waiters = run.waiters.all
+    assert all(number == one.id for number, one in waiters.items())
+    assert not waiters.keys() & run.invocations.keys()
+    due = {f"{TIMER}{one.id}" for one in waiters.values() if one.request is None and one.due_at is not None}
+    assert {one for one in run.timers if one.startswith(TIMER)} == due
+    asking = {one.request for one in waiters.values() if one.request is not None}
+    if run.active:
+        assert asking == {one.id for one in run.requests.values() if one.status == "open" and one.waiter is not None}
+    for buffer in run.buffers.values():
+        assert not buffer.empty
+        lacking = [name for name, count in buffer.needs.items() if len(buffer.events.get(name, ())) < count]
+        assert len(lacking) == buffer.lacking > 0
+    assert all(kept for kept in run.kept.by_type.values())

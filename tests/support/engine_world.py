@@ -69,6 +69,8 @@ class World:
         self.ends: list[Command] = []
         self.delivered: Counter[tuple[str, str]] = Counter()
         self.begun: set[int] = set()
+        self.taken: dict[str, tuple[str, int]] = {}
+        self.collected: dict[tuple[str, str], int] = {}
         self.effective: list[tuple[Envelope, str | None]] = []
         self.unhandled: list[Envelope] = []
         self.sent_messages: list[int] = []
@@ -131,14 +133,15 @@ class World:
             commands = self.apply(StepSucceeded(self.now, number, claimed))
             assert [one for one in commands if isinstance(one, RunStep)] == [call], "it runs again"
             return
-        result = self.made.perform(call.step)
+        result = self.made.perform(call)
         if isinstance(result, Failure):
             self.apply(StepFailed(self.now, number, result))
             return
         returned = result.returned
         events = returned if isinstance(returned, list) else [returned] if returned else []
-        self.effective += [(one.event, one.step) for one in result.sent] + [(one, None) for one in events]
         self.apply(StepSucceeded(self.now, number, result))
+        if number not in self.running:  # else a batch was complete: the pass runs again, and this one does not count
+            self.effective += [(one.event, one.step) for one in result.sent] + [(one, None) for one in events]
 
     def edit(self) -> None:
         """A step asks for the run's lock, holds it, commits, or gives it back."""
@@ -157,7 +160,9 @@ class World:
         taken = {one.message for one in commands if isinstance(one, ReplyToMessage) and one.accepted}
         for verdict in verdicts:
             message = messages[verdict.message]
-            if verdict.event is not None and (message.expiry or verdict.message in taken):
+            request = self.engine.run.requests.get(message.request or "")
+            waits = request is not None and request.waiter is not None  # then nobody else gets the answer
+            if verdict.event is not None and not waits and (message.expiry or verdict.message in taken):
                 self.effective.append((verdict.event, message.step))
 
     def answer(self) -> None:
@@ -169,7 +174,7 @@ class World:
 
     def send(self) -> None:
         """An event from outside."""
-        type_name = self.rng.choice(("Outside", "E0", "E3", "Reply", "J1", "Nobody", None))
+        type_name = self.rng.choice(("Outside", "E0", "E3", "Later", "Reply", "J1", "Nobody", None))
         step = self.rng.choice((None, None, None, "begin", "outside", "gone"))
         self._message(type_name, step=step)
 
@@ -203,9 +208,10 @@ class World:
 
     def made_up(self) -> Any:
         """An outcome that nobody waits for."""
-        result = self.made.perform("begin")
+        call = RunStep(1, "begin", None)
+        result = self.made.perform(call)
         while isinstance(result, Failure):
-            result = self.made.perform("begin")
+            result = self.made.perform(call)
         return result
 
     def pause(self) -> None:
@@ -253,7 +259,7 @@ class World:
             case SetTimer() | CancelTimer():
                 self._timer(command)
             case GrantLock() | RefuseLock():
-                self.edits.told(command)
+                self.edits.told(command, self.engine)
             case JudgeMessage(number):
                 assert number not in self.judging
                 self.judging[number] = command
@@ -278,10 +284,25 @@ class World:
         number = command.invocation
         assert number not in self.running
         self.running[number] = command
-        if not (again and number in self.begun):
+        self._told(command)
+        if command.record is None and not (again and number in self.begun):
             given = [command.event] if command.event is not None else command.batch or ()
             self.delivered.update((command.step, one.data["uid"]) for one in given if "uid" in one.data)
         self.begun.add(number)
+
+    def _told(self, command: RunStep) -> None:
+        """An event answers one wait, and is in one batch of a buffer."""
+        record = command.record
+        if record is None:
+            return
+        for event in record.answers:
+            if event is not None and "uid" in event.data:
+                taker = command.step, record.origin
+                assert self.taken.setdefault(event.data["uid"], taker) == taker, "answered two waits"
+        for buffer, batch in record.collected:
+            for event in batch or ():
+                key = f"{command.step}/{buffer}", event.data["uid"]
+                assert self.collected.setdefault(key, record.origin) == record.origin, "in two batches"
 
     def settled(self) -> None:
         """Assert what must hold of a run that rests or has ended: nothing owed, nothing done twice."""
@@ -302,14 +323,16 @@ class World:
         kept = {
             (join, one.data["uid"]) for s in run.streams.values() for join, b in s.collected.items() for one in b.events
         }
+        stored = {one.data["uid"] for kept in run.kept.by_type.values() for one, _ in kept if "uid" in one.data}
         asked = {request.question.data["uid"] for request in run.requests.values()}
         unhandled = 0
         for event, target in self.effective:
             uid = event.data["uid"]
-            takers = run.router.steps_for(event, target)
+            waited = self.taken.get(uid, ("", 0))[0]
+            takers = [step for step in run.router.steps_for(event, target) if step.name != waited]
             question = run.router.is_a(event, "InputRequiredEvent")
             assert question == (uid in asked)
-            unhandled += not takers and not question
+            unhandled += not (takers or question or waited or uid in stored)
             for step in takers:
                 # A join that takes the first few lets later members of its stream go.
                 assert (step.name, uid) in self.delivered or (step.name, uid) in kept or step.take, f"{uid} was lost"

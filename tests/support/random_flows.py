@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from everstep.engine.messages import Envelope, Failure, Outcome, Sent
+from everstep.engine.commands import RunStep
+from everstep.engine.messages import Envelope, Failure, Gather, Outcome, Sent, Wait
 from everstep.flow.definition import EventDefinition, FlowDefinition, StepDefinition
 
 BASES = {
@@ -32,11 +33,13 @@ BASES = {
     "J0": ("Event",),
     "J1": ("J0", "Event"),
     "Outside": ("Event",),
+    "Later": ("Event",),
     "Total": ("StopEvent", "Event"),
 }
 PLAIN = ("E0", "E1", "E2", "E3", "E4")
 JOINED = ("J0", "J1")
-EMITTED = (*PLAIN, *JOINED, "Ask", "Beg", "Nobody")
+BUFFERS = {"E1": (("E2", 1), ("E1", 2)), "E2": (("E2", 1), ("E1", 2)), "E4": (("E4", 3),)}
+EMITTED = (*PLAIN, *JOINED, "Ask", "Beg", "Later", "Nobody")
 
 
 class RandomFlow:
@@ -49,7 +52,7 @@ class RandomFlow:
 
     Example:
         >>> made = RandomFlow(Random(7), size=5)
-        >>> outcome = made.perform("begin")
+        >>> outcome = made.perform(RunStep(1, "begin", made.event("StartEvent")))
     """
 
     def __init__(self, rng: Random, size: int = 6, budget: int = 80) -> None:
@@ -65,14 +68,42 @@ class RandomFlow:
         due = self.rng.choice((None, None, 5.0, 50.0)) if "InputRequiredEvent" in BASES.get(name, ()) else None
         return Envelope(name, {"uid": uid}, due_in=due)
 
-    def perform(self, step: str) -> Outcome | Failure:
-        """What one invocation of a step comes to."""
+    def perform(self, call: RunStep) -> Outcome | Failure:
+        """What one pass of a step comes to."""
+        step = call.step
         rng, spec = self.rng, self.definition.steps[step]
         if rng.random() < (0.15 if self._helped(step) else 0.01):
             return Failure("ValueError", f"{step} failed", rng.randint(1, 3), 0.5)
         state = [self._change() for _ in range(rng.choice((0, 0, 1, 3)))]
         sent = [self._sent(rng.choice(EMITTED)) for _ in range(rng.choice((0, 0, 0, 1, 2))) if self._afford()]
-        return Outcome(self._returned(spec), sent, state, attempts=rng.randint(1, 3))
+        wait = self._wait() if rng.random() < 0.08 and self._afford() else None
+        return Outcome(
+            None if wait else self._returned(spec),
+            sent,
+            state,
+            attempts=rng.randint(1, 3),
+            gathers=self._gathers(call),
+            wait=wait,
+            effects=[("set a", rng.randint(1, 2)), ("wait", 1)] if wait else (),
+        )
+
+    def _wait(self) -> Wait:
+        rng = self.rng
+        question = rng.choice((None, None, "Ask", "E4"))
+        return Wait(
+            rng.choice(("E0", "E1", "Outside", "Reply", "Later")),
+            rng.choice(({}, {}, {}, {"uid": "E0#5"}, {"none": 1})),
+            rng.choice((None, 2.0, 20.0)),
+            question=None if question is None else self.event(question),
+        )
+
+    def _gathers(self, call: RunStep) -> list[Gather]:
+        """What a pass puts into buffers; a pass that runs again is told of the first of them by its record."""
+        expected = BUFFERS.get(call.event.type) if call.event else None
+        if expected is None or not self.definition.steps[call.step].waits:
+            return []
+        told = len(call.record.collected) if call.record else 0
+        return [Gather(f"buffer{number}", expected) for number in range(told, 2)]
 
     def _helped(self, step: str) -> bool:
         handlers = [one for one in self.definition.steps.values() if one.role == "catch_error" and one.max_recoveries]
@@ -162,6 +193,7 @@ def _step(rng: Random, name: str, accepts: tuple[str, ...], joins: Sequence[Step
         accept_event_subclasses=rng.random() < 0.4,
         feeds=tuple(one.name for one in joins if rng.random() < 0.6),
         num_workers=rng.randint(1, 4),
+        waits=rng.random() < 0.5,
     )
 
 

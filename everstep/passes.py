@@ -1,0 +1,106 @@
+"""One pass of a step, from its top: what it does is numbered, so that a later pass does not do it again.
+
+A step that waits ends its pass there and runs again when it is answered. What it did before the wait was committed; the
+next pass goes through it again, is held to the same order, and does only what is new.
+"""
+
+from __future__ import annotations
+
+from everstep.engine.messages import Envelope, Gather, Wait
+from everstep.engine.passes import Record
+from everstep.errors import WorkflowRuntimeError
+
+
+class Suspension(BaseException):
+    """Ends a pass where its step waits. No `Exception`, so that a step's own error handling does not catch it."""
+
+
+class Pass:
+    """What one attempt at one pass has done.
+
+    Args:
+        step: the step's name.
+        record: what earlier passes left.
+        may_wait: whether the step may wait; local ones may not.
+    """
+
+    def __init__(self, step: str, record: Record | None, *, may_wait: bool = True) -> None:
+        self._step = step
+        self._record = record or Record(0)
+        self._may_wait = may_wait
+        self._place = 0
+        self._seen_there = 0
+        self._waits = 0
+        self._collections = 0
+        self.effects: list[tuple[str, int]] = []
+        self.gathers: list[Gather] = []
+        self.wait: Wait | None = None
+
+    def repeats(self, effect: str) -> bool:
+        """Number the next effect, given as its kind and target; whether an earlier pass has done it.
+
+        Raises:
+            WorkflowRuntimeError: an earlier pass did something else at this place.
+            Suspension: the pass is over, as it waits.
+        """
+        self._still_on()
+        done = self._record.effects
+        if self._place < len(done):
+            before, count = done[self._place]
+            if before != effect:
+                raise self._differs(f"did {effect!r}", before)
+            self._seen_there += 1
+            if self._seen_there == count:
+                self._place, self._seen_there = self._place + 1, 0
+            return True
+        if self.effects and self.effects[-1][0] == effect:
+            self.effects[-1] = effect, self.effects[-1][1] + 1
+        else:
+            self.effects.append((effect, 1))
+        return False
+
+    def wait_for(self, wait: Wait) -> Envelope | None:
+        """The answer to a wait; None if it timed out.
+
+        Raises:
+            Suspension: there is none yet.
+        """
+        if not self._may_wait:
+            raise WorkflowRuntimeError(
+                f"step {self._step!r} is local and waits for {wait.type}: local steps cannot wait; remove local=True"
+            )
+        if self.repeats(f"wait {wait.type}" + ("" if wait.waiter_id is None else f" {wait.waiter_id}")):
+            self._waits += 1
+            return self._record.answers[self._waits - 1]
+        self.wait = wait
+        raise Suspension
+
+    def collect(self, gather: Gather) -> list[Envelope] | None:
+        """The batch that an event completes, or None, which may turn out wrong: then there is another pass."""
+        self._still_on()
+        told = self._record.collected
+        if self._collections == len(told):
+            self.gathers.append(gather)
+            return None
+        buffer, batch = told[self._collections]
+        self._collections += 1
+        if buffer != gather.buffer:
+            raise self._differs(f"collected in {gather.buffer!r}", f"collect in {buffer}")
+        return batch
+
+    def finish(self) -> None:
+        """The step has returned: a pass that left out something that was done before is refused."""
+        done = self._record.effects
+        if self._place < len(done):
+            raise self._differs("ended", done[self._place][0])
+
+    def _still_on(self) -> None:
+        if self.wait is not None:
+            raise Suspension
+
+    def _differs(self, what: str, before: str) -> WorkflowRuntimeError:
+        return WorkflowRuntimeError(
+            f"step {self._step!r} ran again from its top and {what}, where its first pass did {before!r}: what stands "
+            "before a wait or a collection must be the same each time. Move what depends on the time, on chance or on "
+            "state that changes into a step before, or behind the last wait."
+        )
