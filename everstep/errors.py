@@ -217,6 +217,19 @@ class FlowNotFoundError(EverstepError):
         self.flow = flow
 
 
+class FlowNotServedError(EverstepError):
+    """The workers that were asked for a run do not have its flow."""
+
+    run_id: str = ""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"The workers of the task queue of run {run_id!r} do not have its flow. All workers of one task queue must "
+            "serve the same flows: give each set of flows a queue of its own (--task-queue)."
+        )
+        self.run_id = run_id
+
+
 class ResponseRefusedError(EverstepError):
     """An answer to a request was refused; `reason` says why, and the request stays as it was."""
 

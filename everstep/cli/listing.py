@@ -86,8 +86,9 @@ def inbox(
         out.data(box.to_json())
     else:
         _show_inbox(out, box)
+    does = "waits for a person" if box.indexed else "goes on"
     for run_id, reason in box.silent.items():
-        out.note(f"Run {run_id} waits too, but could not be asked: {reason}.")
+        out.note(f"Run {run_id} {does}, but could not be asked: {reason}.")
     if not box.indexed:
         out.note("This server does not index EverstepWaiting, so every running run was asked.")
     if box.more:
@@ -107,7 +108,7 @@ def due_text(request: Mapping[str, Any]) -> str:
 
 def _show_inbox(out: Output, box: Inbox) -> None:
     if not box.requests:
-        out.note("Nobody is asked anything.")
+        out.note("The runs that could be asked have no open request." if box.silent else "Nobody is asked anything.")
         return
     several = {found.run_id for found in box.requests if _open_in(box, found.run_id) > 1}
     rows = [

@@ -14,37 +14,42 @@ from everstep.cli.listing import due_text, question_text
 from everstep.cli.output import Output, OutputOption
 from everstep.cli.program import called_as
 from everstep.cli.session import Session, with_session
-from everstep.cli.text import answer_command, clean, moment, shown
+from everstep.cli.text import answer_command, moment, shown
 from everstep.errors import EverstepError
 from everstep.events import StopEvent
+from everstep.temporal import names
+from everstep.temporal.live import RunSilentError, ask_run
 from everstep.temporal.obstacles import Obstacle, obstacles
-from everstep.temporal.runs import RunSummary, find_run
+from everstep.temporal.runs import RunSummary, cancel_reason, find_run
 from everstep.temporal.step_log import StepCounts, step_changes
-
-ANSWER_SECONDS = 5.0
-"""How long `show` waits for a worker to tell a run's requests."""
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, as `list` shows it.")]
 
 
 @dataclass(slots=True)
 class RunView:
-    """Everything that `show` tells. `requests` is None where no worker could tell them."""
+    """Everything that `show` tells.
+
+    `requests` and `refused` (messages that belong to no request) are None where no worker could tell them; `silent`
+    says why.
+    """
 
     run: RunSummary
     steps: StepCounts
     requests: list[dict[str, Any]] | None = None
+    refused: list[dict[str, Any]] | None = None
+    silent: Obstacle | None = None
     obstacles: list[Obstacle] = field(default_factory=list[Obstacle])
+    cancel: str | None = None
     result: Any = None
     error: str | None = None
     url: str | None = None
 
     @property
     def status(self) -> str:
-        """The run's status, `waiting` where it waits for a person."""
-        if self.run.status == "running" and self.open and not self.steps.running:
-            return "waiting"
-        return self.run.status
+        """The run's status, `waiting` where it waits for a person; without a worker the server's index tells that."""
+        asks = bool(self.open) if self.requests is not None else bool(self.run.waiting)
+        return "waiting" if self.run.status == "running" and asks and not self.steps.running else self.run.status
 
     @property
     def open(self) -> list[dict[str, Any]]:
@@ -56,7 +61,12 @@ class RunView:
         out = self.run.to_json() | {"status": self.status, "waiting": bool(self.open) or self.run.waiting}
         out["steps"] = [count.to_json() for count in self.steps.steps.values()]
         out["requests"] = self.requests
+        out["refused_messages"] = self.refused
         out["obstacles"] = [obstacle.to_json() for obstacle in self.obstacles]
+        if self.silent is not None:
+            out["silent"] = self.silent.text
+        if self.cancel is not None:
+            out["cancel_requested"] = {"reason": self.cancel}
         if self.run.status == "completed":
             out["result"] = self.result
         if self.error is not None:
@@ -66,9 +76,9 @@ class RunView:
 
 
 def show(run: RunArgument, output: OutputOption = None) -> None:
-    """Show one run: its status, what its steps did, what it asks whom, what holds it up, its page in the Temporal UI.
+    """Show one run: its status, what its steps did, what it asks whom, which messages it refused, what holds it up.
 
-    Works for runs that have ended too, and without a worker; only the requests to people need one.
+    Works for runs that have ended too, and without a worker; only requests and refused messages need one.
 
     Examples:
 
@@ -127,11 +137,13 @@ async def look(session: Session, run_id: str) -> RunView:
     """
     run = await find_run(session.client, run_id)
     view = RunView(run, StepCounts(), url=session.settings.run_url(run_id, run.execution))
-    async for change in step_changes(session.client, run_id):
-        view.steps.add(change)
-    view.requests = await _requests(session, run_id)
+    if run.cancel_requested:
+        view.cancel = await cancel_reason(session.client, run)
+    await asyncio.gather(_ask(session, view), _count(session, view))
     if run.status == "running":
         view.obstacles = await obstacles(session.client, run_id)
+        if view.silent is not None and not any(found.kind == view.silent.kind for found in view.obstacles):
+            view.obstacles.insert(0, view.silent)
         return view
     view.steps.close()
     try:
@@ -150,12 +162,19 @@ def plain(event: Any) -> Any:
     return fields
 
 
-async def _requests(session: Session, run_id: str) -> list[dict[str, Any]] | None:
+async def _ask(session: Session, view: RunView) -> None:
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            return await session.handle(run_id).requests(only_open=False)
-    except (TimeoutError, EverstepError):
-        return None
+        view.requests = await ask_run(session.client, view.run, names.REQUESTS)
+        view.refused = (await ask_run(session.client, view.run, names.PROGRESS)).get("refused_messages", [])
+    except RunSilentError as error:
+        view.silent = error.obstacle
+    except EverstepError as error:
+        view.silent = Obstacle("fault", str(error).rstrip("."))
+
+
+async def _count(session: Session, view: RunView) -> None:
+    async for change in step_changes(session.client, view.run.run_id):
+        view.steps.add(change)
 
 
 async def _result(session: Session, run_id: str, timeout: float | None) -> Any:
@@ -178,6 +197,7 @@ def _print(out: Output, view: RunView) -> None:
         ("run", run.run_id),
         ("flow", run.flow),
         ("status", view.status),
+        ("cancel", "" if view.cancel is None or run.closed_at else _cancel_text(view.cancel)),
         ("task queue", run.task_queue),
         ("started", moment(run.started_at)),
         ("ended", moment(run.closed_at)),
@@ -194,15 +214,19 @@ def _print(out: Output, view: RunView) -> None:
             [(c.step, _n(c.running), _n(c.done), _n(c.failed), _n(c.cancelled), c.last_error) for c in counts],
         )
     _print_requests(out, view)
+    _print_refusals(out, view)
+    if view.silent is not None:
+        out.text(f"What it asks people and what it refused cannot be told: {view.silent.text}.", "yellow")
     for obstacle in view.obstacles:
-        out.note(f"! {obstacle.text}")
+        if obstacle is not view.silent:
+            out.text(f"! {obstacle.text}", "yellow")
+
+
+def _cancel_text(reason: str) -> str:
+    return f"requested ({reason})" if reason else "requested"
 
 
 def _print_requests(out: Output, view: RunView) -> None:
-    if view.requests is None:
-        if view.run.status == "running":
-            out.note("What it asks people cannot be told: no worker that serves the flow answers.")
-        return
     if not view.requests:
         return
     out.text("")
@@ -221,10 +245,30 @@ def _print_requests(out: Output, view: RunView) -> None:
         ],
     )
     for request in view.open:
-        for refused in request["refused"]:
-            out.note(f"refused from {refused['by'] or 'somebody'}: {clean(refused['reason'])}")
         command = answer_command(called_as(), view.run.run_id, request, name_it=len(view.open) > 1)
         out.text(f"answer with:  {command}", "dim")
+
+
+def _print_refusals(out: Output, view: RunView) -> None:
+    """The messages that were refused: answers to a request, and those that belong to none."""
+    refused = [(str(request["id"]), one) for request in view.requests or () for one in request["refused"]]
+    refused += [("", one) for one in view.refused or ()]
+    if not refused:
+        return
+    out.text("")
+    out.table(
+        ("REFUSED", "BY", "REQUEST", "MESSAGE", "REASON"),
+        [
+            (
+                moment(one.get("at")),
+                str(one.get("by") or ""),
+                request,
+                shown(one.get("answer", one.get("message"))),
+                str(one["reason"]),
+            )
+            for request, one in refused
+        ],
+    )
 
 
 def _answer(request: Mapping[str, Any]) -> str:

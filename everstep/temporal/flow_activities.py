@@ -6,6 +6,7 @@ neither breaks replay nor uses up attempts.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from everstep.errors import EverstepError
 from everstep.invoke import Invoker
@@ -27,6 +28,8 @@ from everstep.temporal.payloads import raw
 from everstep.temporal.step_activity import ABSENT_RETRY, StepActivity
 from everstep.temporal.tally import Tally
 from everstep.workflow import Workflow
+
+_log = logging.getLogger("everstep.worker")
 
 
 class FlowActivities:
@@ -102,20 +105,29 @@ class FlowActivities:
             info = activity.info()
             if not info.is_local:
                 Tally.read(info.heartbeat_details).account()
-            raise _not_here(f"this worker has no step {info.activity_type!r}; it serves {', '.join(self._invokers)}")
+            raise _not_here(f"this worker has no step {info.activity_type!r}; {self._has(info.workflow_type or '')}")
 
         return absent
 
     def _invoker(self, flow: str) -> Invoker:
         invoker = self._invokers.get(flow)
         if invoker is None:
-            raise _not_here(f"this worker has no flow {flow!r}; it serves {', '.join(self._invokers)}")
+            raise _not_here(f"this worker has no flow {flow!r}; {self._has(flow)}")
         return invoker
+
+    def _has(self, flow: str) -> str:
+        invoker = self._invokers.get(flow)
+        if invoker is None:
+            return f"it serves {', '.join(self._invokers)}"
+        return f"of {flow} it has {', '.join(invoker.specs)}"
 
 
 def _not_here(message: str) -> ApplicationError:
+    _log.warning("%s; the run waits for a worker that has it", message)
     return ApplicationError(
-        f"{message}. It waits for a worker that has it, and is tried again in {ABSENT_RETRY.total_seconds():g} s.",
+        f"{message}. It waits for a worker that has it: keep one of the version that the run began with, or bring the "
+        f"step back. It is tried again in {ABSENT_RETRY.total_seconds():g} s.",
         type="NotOnThisWorker",
         next_retry_delay=ABSENT_RETRY,
+        category=ApplicationErrorCategory.BENIGN,  # logged above, in one line
     )

@@ -12,6 +12,7 @@ from temporalio.client import (
     Client,
     WorkflowFailureError,
     WorkflowHandle,
+    WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
@@ -21,6 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from everstep.engine.messages import Envelope
 from everstep.errors import (
+    FlowNotServedError,
     RequestExpiredError,
     ResponseRefusedError,
     RunNotFoundError,
@@ -35,6 +37,9 @@ from everstep.handler import StreamItem, WorkflowHandler
 from everstep.temporal import names
 from everstep.temporal.history import HistoryReader, Published, failure_details, stop_envelope
 from everstep.temporal.payloads import raw
+
+QUERY_TRIES = 5
+"""How many workers of a queue are asked for a run, where some do not have its flow."""
 
 SEND_AGAIN_SECONDS = 30.0
 """How long a message is sent again when the run was crossing to its next execution."""
@@ -154,11 +159,18 @@ class TemporalHandler(WorkflowHandler):
             raise self._explained(error) from error
 
     async def _query(self, name: str, *arguments: Any) -> Any:
+        """Ask any worker of the run's queue; one that does not have the flow cannot answer, another may."""
         await self.started()
-        try:
-            return await self.workflow.query(name, args=arguments)
-        except RPCError as error:
-            raise self._explained(error) from error
+        for attempt in range(QUERY_TRIES):
+            await asyncio.sleep(0.1 * attempt)
+            try:
+                return await self.workflow.query(name, args=arguments)
+            except WorkflowQueryFailedError as error:
+                if "not registered on this worker" not in str(error):
+                    raise WorkflowRuntimeError(f"run {self.run_id} could not answer {name!r}: {error}") from error
+            except RPCError as error:
+                raise self._explained(error) from error
+        raise FlowNotServedError(self.run_id)
 
     async def _update(self, name: str, body: Mapping[str, Any]) -> None:
         """Send a message and wait for the verdict; one that met the run while it crossed a boundary is sent again."""

@@ -56,6 +56,7 @@ class Interpreter:
         self._to_judge: list[do.JudgeMessage] = []
         self._judging = False
         self._shown_waiting = False
+        self._refusal: str | None = None
         self._inputs: deque[happened.Input] = deque()
         self._applying = False
 
@@ -66,7 +67,12 @@ class Interpreter:
             ended = await asyncio.shield(self._ended)
             if ended is None:
                 await self._continue()
+        except ApplicationError as refused:
+            self._refuse_early(refused.message)
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            raise
         except asyncio.CancelledError:
+            self._refuse_early(f"the run of {self._flow} was cancelled before it began")
             # Also when the run was about to continue as new: the next execution would not know that it was cancelled.
             if self._engine is not None and self._engine.run.active:
                 self._feed(happened.CancelRequested(self._now(), workflow.cancellation_reason() or ""))
@@ -246,6 +252,16 @@ class Interpreter:
             else:
                 self._feed(item)
 
+    def _refuse_early(self, reason: str) -> None:
+        """The run ends before it has begun: whoever sent something to it is told why."""
+        if self._engine is not None:
+            return
+        self._refusal = reason
+        early, self._early = self._early, []
+        for item in early:
+            if isinstance(item, tuple):
+                item[1].set_exception(_refused(reason))
+
     def _signal(self, parse: Callable[[Sequence[Any]], Incoming], arguments: Sequence[Any], *, answer: bool) -> None:
         try:
             message = parse(arguments)
@@ -261,10 +277,12 @@ class Interpreter:
             message = parse(arguments)
         except MalformedMessageError as error:
             self._take(happened.MessageMalformed(self._now(), list(arguments), str(error)))
-            raise ApplicationError(str(error), type="ResponseRefused", non_retryable=True) from None
+            raise _refused(str(error)) from None
         key = workflow.current_update_info()
         received = _received(message, self._now(), answer, key.id if key else None)
         sender: asyncio.Future[str | None] = asyncio.Future()
+        if self._refusal is not None:
+            raise _refused(self._refusal)
         if self._engine is None:
             self._early.append((received, sender))
         else:
@@ -354,7 +372,7 @@ class Interpreter:
         if command.accepted:
             sender.set_result(command.request)
         else:
-            sender.set_exception(ApplicationError(command.reason, type="ResponseRefused", non_retryable=True))
+            sender.set_exception(_refused(command.reason))
 
     def _grant_lock(self, command: do.GrantLock) -> None:
         self._locks.granted(command)
@@ -457,6 +475,10 @@ def workflow_class(flow: str, observe: Observer | None = None) -> type:
         "observe": None if observe is None else staticmethod(observe),
     }
     return workflow.defn(name=flow, sandboxed=False)(type(flow, (Interpreter,), body))
+
+
+def _refused(reason: str) -> ApplicationError:
+    return ApplicationError(reason, type="ResponseRefused", non_retryable=True)
 
 
 def _received(message: Incoming, now: float, answer: bool, key: str | None) -> happened.MessageReceived:

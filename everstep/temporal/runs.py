@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Literal, get_args
 
-from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus, WorkflowQueryFailedError
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
 from everstep.errors import RunNotFoundError, WorkflowRuntimeError
 from everstep.temporal import names
-from everstep.temporal.payloads import raw
+from everstep.temporal.live import RunSilentError, ask_run
 from everstep.temporal.worker import has_waiting_attribute
 
 RunStatus = Literal["running", "completed", "failed", "cancelled", "terminated", "timed_out", "continued"]
@@ -44,12 +45,15 @@ _STATUS: Mapping[WorkflowExecutionStatus, RunStatus] = {
 }
 _WAITING = SearchAttributeKey.for_bool(names.WAITING)
 _ASKED_AT_A_TIME = 8
-_QUERY_SECONDS = 8.0
+_INBOX_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """One run, as the server's index tells of it. `waiting` is None where the index does not know."""
+    """One run, as the server's index tells of it. `waiting` is None where the index does not know.
+
+    `events` is None of a run that goes on: the index counts at its end. Only `find_run` tells `cancel_requested`.
+    """
 
     run_id: str
     flow: str
@@ -59,7 +63,8 @@ class RunSummary:
     closed_at: datetime | None
     waiting: bool | None
     execution: str
-    events: int
+    events: int | None
+    cancel_requested: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form."""
@@ -71,8 +76,7 @@ class RunSummary:
             "task_queue": self.task_queue,
             "started_at": self.started_at.isoformat(),
             "closed_at": None if self.closed_at is None else self.closed_at.isoformat(),
-            "events": self.events,
-        }
+        } | ({} if self.events is None else {"events": self.events})
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +123,22 @@ async def find_run(client: Client, run_id: str) -> RunSummary:
         RunNotFoundError: there is none.
     """
     try:
-        return _summary(await client.get_workflow_handle(run_id).describe())
+        found = await client.get_workflow_handle(run_id).describe()
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
             raise RunNotFoundError(run_id, f"in namespace {client.namespace!r}") from None
         raise
+    asked = found.raw_description.workflow_extended_info.cancel_requested
+    return replace(_summary(found), events=found.history_length, cancel_requested=asked)
+
+
+async def cancel_reason(client: Client, run: RunSummary) -> str:
+    """Why a run was asked to cancel, as its history tells; empty where nobody said."""
+    handle = client.get_workflow_handle(run.run_id, run_id=run.execution)
+    async for event in handle.fetch_history_events():
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
+            return event.workflow_execution_cancel_requested_event_attributes.cause
+    return ""
 
 
 async def list_runs(
@@ -194,19 +209,15 @@ async def inbox(
 
 
 async def _ask(client: Client, run: RunSummary, box: Inbox) -> None:
-    handle = client.get_workflow_handle(run.run_id)
     try:
-        requests = await handle.query(
-            names.REQUESTS, raw(True), result_type=list[dict[str, Any]], rpc_timeout=timedelta(seconds=_QUERY_SECONDS)
-        )
-    except WorkflowQueryFailedError as error:
+        requests: list[dict[str, Any]] = await ask_run(client, run, names.REQUESTS, True, seconds=_INBOX_SECONDS)
+    except RunNotFoundError:
+        return  # it has ended meanwhile
+    except RunSilentError as error:
+        box.silent[run.run_id] = error.obstacle.text
+    except WorkflowRuntimeError as error:
         if box.indexed:  # without the index, workflows that are not everstep's are asked too
             box.silent[run.run_id] = str(error)
-    except RPCError as error:
-        if error.status == RPCStatusCode.UNAVAILABLE:
-            raise
-        if error.status != RPCStatusCode.NOT_FOUND:  # it has ended meanwhile
-            box.silent[run.run_id] = f"no worker that serves {run.flow} answers on task queue {run.task_queue!r}"
     else:
         box.requests.extend(OpenRequest(run.run_id, run.flow, request) for request in requests)
 
@@ -253,5 +264,5 @@ def _summary(execution: WorkflowExecution) -> RunSummary:
         execution.close_time,
         bool(waiting) if status == "running" and waiting is not None else None if status == "running" else False,
         execution.run_id,
-        execution.history_length,
+        None if status == "running" else execution.history_length,
     )

@@ -120,8 +120,9 @@ class TemporalRuntime:
                 raw(start),
                 id=run_id,
                 task_queue=task_queue or self.task_queue,
-                # A run's id names it for good: idempotency keys are made of it, and must not come again.
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                # A run's id names its work: idempotency keys are made of it. Work that is done is not done again; work
+                # that failed may be, and what it has paid stays paid.
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
                 memo={names.MEMO: options} if options else None,
             )
         except WorkflowAlreadyStartedError:

@@ -1,0 +1,85 @@
+"""Asking a run itself, by its queries. A worker that serves the flow has to answer; here is told why none does."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from temporalio.client import Client, WorkflowQueryFailedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from everstep.errors import RunNotFoundError, WorkflowRuntimeError
+from everstep.temporal.obstacles import Obstacle
+from everstep.temporal.payloads import raw
+
+if TYPE_CHECKING:
+    from everstep.temporal.runs import RunSummary
+
+QUERY_SECONDS = 3.0
+"""How long a run is asked before it counts as silent, unless told otherwise."""
+
+_TRIES = 5
+_SILENT = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED, RPCStatusCode.FAILED_PRECONDITION)
+
+
+class RunSilentError(WorkflowRuntimeError):
+    """No worker that serves the run's flow answered; `obstacle` tells why."""
+
+    def __init__(self, run_id: str, obstacle: Obstacle) -> None:
+        super().__init__(
+            f"Run {run_id} could not be asked: {obstacle.text}. "
+            "Start a worker that serves its flow, such as `python worker.py`, and try again."
+        )
+        self.run_id = run_id
+        self.obstacle = obstacle
+
+
+async def ask_run(client: Client, run: RunSummary, query: str, *arguments: Any, seconds: float = QUERY_SECONDS) -> Any:
+    """What a run answers to a query.
+
+    A worker without the flow may be the one that is asked; the query is put again then, as the next may have it.
+
+    Args:
+        client: connected to the server.
+        run: as `find_run` or `list_runs` gives it.
+        query: its name; see `everstep.temporal.names`.
+        arguments: plain JSON.
+        seconds: how long to wait for an answer.
+
+    Raises:
+        RunSilentError: no worker that serves the flow answered in time.
+        RunNotFoundError: the run is not there any more.
+        WorkflowRuntimeError: the run does not know the query: it is no flow of everstep.
+    """
+    handle = client.get_workflow_handle(run.run_id)
+    deadline = time.monotonic() + seconds
+    for _ in range(_TRIES):
+        left = timedelta(seconds=max(0.1, deadline - time.monotonic()))
+        try:
+            return await handle.query(query, args=[raw(value) for value in arguments], rpc_timeout=left)
+        except WorkflowQueryFailedError as error:
+            if "not registered" not in error.message:
+                raise WorkflowRuntimeError(
+                    f"Run {run.run_id} of {run.flow} does not answer {query!r}: {error.message}. Is it a flow of "
+                    "everstep?"
+                ) from error
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                raise RunNotFoundError(run.run_id) from None
+            if error.status not in _SILENT:
+                raise
+            raise RunSilentError(run.run_id, _nobody(run)) from None
+    raise RunSilentError(run.run_id, _others(run))
+
+
+def _nobody(run: RunSummary) -> Obstacle:
+    return Obstacle("no_worker", f"no worker that serves {run.flow} answers on task queue {run.task_queue!r}")
+
+
+def _others(run: RunSummary) -> Obstacle:
+    return Obstacle(
+        "unknown_flow",
+        f"a worker without {run.flow} answers on task queue {run.task_queue!r}: workers with different flows poll it; "
+        "give each set of flows its own --task-queue",
+    )
