@@ -152,7 +152,7 @@ class Engine:
         locks.release(self.run, done)
 
     def _lock_renewed(self, alive: LockRenewed) -> None:
-        locks.renew(self.run, alive)
+        locks.heard(self.run, alive)
 
     def _received(self, message: MessageReceived) -> None:
         mail.receive(self.run, message)
@@ -181,8 +181,6 @@ class Engine:
             )
         elif fired.timer.startswith(waits.TIMER):
             waits.due(run, int(fired.timer.removeprefix(waits.TIMER)))
-        elif fired.timer == locks.LEASE_TIMER:
-            locks.lease_over(run)
         else:
             mail.due(run, fired.timer.removeprefix("due:"))
 

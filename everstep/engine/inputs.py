@@ -75,7 +75,7 @@ class LockReleased:
 
 @dataclass(frozen=True, slots=True)
 class LockRenewed:
-    """The holder of the lock is still at work."""
+    """An `edit_state` block is still there: at work with the lock, or waiting for it."""
 
     now: float
     invocation: int

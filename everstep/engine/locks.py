@@ -2,8 +2,8 @@
 
 A block is known by its invocation, its number within it, and a token that is higher for later attempts. What a block
 has committed is remembered until its invocation ends: when it comes again it sees the state of its first time, and its
-commit is dropped. A holder that is silent for longer than its lease loses the lock; an invocation that reports a block
-as committed which was not runs again.
+commit is dropped. A holder that is silent for longer than its lease loses the lock when one that waits asks after it; an
+invocation that reports a block as committed which was not runs again.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from everstep.engine import paths
-from everstep.engine.commands import GrantLock, RefuseLock, SetTimer
+from everstep.engine.commands import GrantLock, RefuseLock
 from everstep.engine.inputs import LockReleased, LockRenewed, LockRequested
 from everstep.engine.messages import StateChange
 
 if TYPE_CHECKING:
     from everstep.engine.run import Run
     from everstep.engine.scheduling import Invocation
-
-LEASE_TIMER = "lock"
 
 
 @dataclass(slots=True)
@@ -131,20 +129,18 @@ def _remember(run: Run, holder: Claim, base: Sequence[StateChange]) -> None:
     run.lock.applied.setdefault(invocation.origin, {})[holder.edit] = seen
 
 
-def renew(run: Run, alive: LockRenewed) -> None:
-    """The holder is still at work."""
+def heard(run: Run, alive: LockRenewed) -> None:
+    """The holder is still at work; or a block still waits, and wants to know whether the holder is there at all."""
     holder = run.lock.holder
-    if holder is not None and _is(holder, alive):
+    if holder is None:
+        return
+    if _is(holder, alive):
         holder.heard = run.now
-
-
-def lease_over(run: Run) -> None:
-    """Time to look whether the holder is still heard of."""
-    run.timers.pop(LEASE_TIMER, None)
-    holder = run.lock.holder
-    if holder is not None and holder.lease is not None and holder.heard + holder.lease <= run.now:
+        return
+    claim = run.lock.waiting.get(alive.invocation)
+    if claim is not None and _is(claim, alive) and holder.lease is not None and holder.heard + holder.lease <= run.now:
         run.lock.holder = None
-    _next(run)
+        _next(run)
 
 
 def pass_over(run: Run, invocation: Invocation, *, last: bool = True) -> None:
@@ -194,16 +190,10 @@ def _refuse(run: Run, claim: Claim, reason: str) -> None:
 
 
 def _next(run: Run) -> None:
-    """Give the lock to the first in turn if it is free, and see to it that a holder who is gone does not keep it."""
+    """Give the lock to the first in turn, if it is free."""
     lock = run.lock
     if lock.holder is None and lock.waiting:
         claim = lock.holder = lock.waiting.pop(next(iter(lock.waiting)))
         claim.heard = run.now
         claim.granted = paths.copied(run.state)
         run.commands.append(GrantLock(claim.invocation, claim.edit, claim.token, claim.granted))
-    holder = lock.holder
-    # Only while others wait, and only one at a time: locks that nobody contends for cost no timer.
-    if holder is not None and holder.lease is not None and lock.waiting and LEASE_TIMER not in run.timers:
-        at = holder.heard + holder.lease
-        run.timers[LEASE_TIMER] = at
-        run.commands.append(SetTimer(LEASE_TIMER, at))

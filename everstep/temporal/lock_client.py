@@ -143,7 +143,7 @@ class AttemptLock:
             return Grant(self._applied.pop(edit), applied=True)
         try:
             async with self._locks.turn(self._run):
-                reply = await self._ask(edit)
+                reply = await self._watching(edit)
         except BaseException as error:
             self._locks.in_background(self._signal_quietly(edit))
             if isinstance(error, ContextStateError):
@@ -153,10 +153,18 @@ class AttemptLock:
             self._applied.update(reply.get("also", ()))
         else:
             self._held = edit
-            self._alive = self._loop.create_task(self._stay_alive(edit))
+            self._alive = self._loop.create_task(self._stay_alive(edit, self._heartbeat / 3))
             if self._closed:
                 self._release(edit)
         return Grant(reply["state"], reply["applied"])
+
+    async def _watching(self, edit: int) -> dict[str, Any]:
+        """Ask for the lock; while that takes long, have the run look now and then whether the holder is there."""
+        watch = self._loop.create_task(self._stay_alive(edit, self._heartbeat * LEASE / 2))
+        try:
+            return await self._ask(edit)
+        finally:
+            watch.cancel()
 
     async def _ask(self, edit: int) -> dict[str, Any]:
         """Ask for the lock until there is a verdict; the server knows one request by its id, however often it comes."""
@@ -220,10 +228,10 @@ class AttemptLock:
         except (RPCError, TimeoutError) as error:
             _log.debug("a lock could not be given back, its lease will end: %s", error)
 
-    async def _stay_alive(self, edit: int) -> None:
-        """Tell the run now and then that the holder of its lock is at work."""
+    async def _stay_alive(self, edit: int, every: float) -> None:
+        """Tell the run now and then that this block is there: at work, or waiting."""
         while True:
-            await asyncio.sleep(self._heartbeat / 3)
+            await asyncio.sleep(every)
             with contextlib.suppress(RPCError):
                 await self._handle.signal(names.UNLOCK, raw_bytes(dump({**self._key, "edit": edit, "alive": True})))
 

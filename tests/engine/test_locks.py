@@ -1,8 +1,7 @@
 """The run's lock: one holder at a time, first come first served, commits once, fences, leases."""
 
-from everstep.engine.commands import CompleteRun, GrantLock, RefuseLock, RunStep, SetTimer
+from everstep.engine.commands import CompleteRun, GrantLock, RefuseLock, RunStep
 from everstep.engine.inputs import LockReleased, LockRenewed, LockRequested, StepSucceeded
-from everstep.engine.locks import LEASE_TIMER
 from everstep.engine.messages import Outcome
 from tests.support.engine_driver import STOP, Driver, event, flow, of, step
 
@@ -105,16 +104,32 @@ def test_the_end_of_a_step_frees_its_lock() -> None:
 
 
 def test_a_silent_holder_loses_the_lock() -> None:
-    """One timer at a time, and only while others wait; a holder that is heard of keeps it."""
+    """When one that waits asks after it; one that is heard of keeps it."""
     run = running()
-    assert of(run.apply(LockRequested(0.0, 2, 1, 1, 10.0)), SetTimer) == []
-    assert of(run.apply(LockRequested(0.0, 3, 1, 1, 10.0)), SetTimer) == [SetTimer(LEASE_TIMER, 10.0)]
-    run.now = 8.0
+    ask(run, 2)
+    ask(run, 3)
     run.apply(LockRenewed(8.0, 2, 1, 1))
-    assert run.fire(LEASE_TIMER, 10.0) == [SetTimer(LEASE_TIMER, 18.0)]
-    assert run.fire(LEASE_TIMER, 18.0) == [GrantLock(3, 1, 1, {"n": 0})]
+    assert run.apply(LockRenewed(17.0, 3, 1, 1)) == run.apply(LockRenewed(18.0, 4, 1, 1)) == []
+    assert run.apply(LockRenewed(18.0, 3, 1, 1)) == [GrantLock(3, 1, 1, {"n": 0})]
     commit(run, 2, 9)
     assert state(run) == {"n": 0}
+
+
+def test_a_holder_without_a_lease_keeps_the_lock() -> None:
+    """However long it is silent."""
+    run = running()
+    ask(run, 2, lease=None)
+    ask(run, 3)
+    assert run.apply(LockRenewed(1e9, 3, 1, 1)) == []
+
+
+def test_a_block_that_comes_again_sees_what_its_step_had_set_before_it() -> None:
+    """Also when that was not committed yet."""
+    run = running()
+    ask(run, 2)
+    run.apply(LockReleased(0.0, 2, 1, 1, [["set", "n", 2]], [["set", "n", 1], ["set", "m", 1]]))
+    assert state(run) == {"n": 2}
+    assert ask(run, 2, token=2) == [GrantLock(2, 1, 2, {"n": 1, "m": 1}, applied=True)]
 
 
 def test_a_step_whose_block_was_not_committed_runs_again() -> None:

@@ -40,8 +40,9 @@ class Edits:
             if rng.random() < 0.2:
                 return LockReleased(now, *key)
             return LockReleased(now, *key, [["set", "edited", saw + 1]])
-        if self.asked and rng.random() < 0.1:
-            return LockReleased(now, *rng.choice(sorted(self.asked)))
+        if self.asked and rng.random() < 0.3:
+            key = rng.choice(sorted(self.asked))
+            return rng.choice((LockReleased(now, *key), LockRenewed(now, *key), LockRenewed(now, *key)))
         if not running or rng.random() < 0.1:
             return LockRequested(now, rng.randint(0, 60), 1, 1, 5.0)
         invocation = rng.choice(running)

@@ -7,7 +7,6 @@ from collections import Counter
 from everstep.engine import paths
 from everstep.engine.asking import due_timer
 from everstep.engine.core import Engine
-from everstep.engine.locks import LEASE_TIMER
 from everstep.engine.run import Run
 from everstep.engine.streams import ROOT
 from everstep.engine.waits import TIMER
@@ -85,8 +84,6 @@ def _lock(run: Run) -> None:
     assert holder | lock.waiting.keys() | lock.tokens.keys() <= running
     under_way = [*run.invocations.values(), *(one.invocation for one in run.waiters.all.values())]
     assert lock.applied.keys() <= {one.origin for one in under_way}
-    contended = lock.holder is not None and lock.holder.lease is not None and lock.waiting
-    assert not contended or LEASE_TIMER in run.timers, "nobody looks whether the holder is alive"
 
 
 def _waits(run: Run) -> None:
