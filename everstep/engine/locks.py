@@ -2,8 +2,8 @@
 
 A block is known by its invocation, its number within it, and a token that is higher for later attempts. What a block
 has committed is remembered until its invocation ends: when it comes again it sees the state of its first time, and its
-commit is dropped. A holder that is silent for longer than its lease loses the lock when one that waits asks after it; an
-invocation that reports a block as committed which was not runs again.
+commit is dropped. A holder that is silent for longer than its lease loses the lock when one that waits asks after it.
+An invocation that reports a block as committed which was not runs again.
 """
 
 from __future__ import annotations

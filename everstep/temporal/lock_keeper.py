@@ -57,7 +57,7 @@ class LockKeeper:
                 del self._asking[key]
 
     def released(self, arguments: Sequence[Any]) -> None:
-        """Carry out a signal that gives the lock back, or tells that a block is still there; anything else is ignored."""
+        """Carry out a signal that gives the lock back, or tells that a block is still there; else it is ignored."""
         body = _body(arguments)
         key = _key(body)
         changes = body.get("changes")
