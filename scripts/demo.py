@@ -17,16 +17,16 @@ import re
 import secrets
 import shlex
 import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
+from demo_worker import ROOT, STATE, alongside, end_on_signals, worker, worker_log
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
@@ -46,8 +46,6 @@ from everstep.temporal.settings import ConnectionSettings
 T = TypeVar("T")
 Json = dict[str, Any]
 
-ROOT = Path(__file__).resolve().parents[1]
-STATE = Path(os.environ.get("EVERSTEP_DEMO_STATE") or ROOT / ".everstep")
 OWN_DOCUMENTS = ("docs", "README.md")
 OWN_QUESTION = "What happens when a worker is killed in the middle of a step?"
 HEADING = re.compile(r"^(#{1,3})\s+(?:[\d.]+\s+)?(\w\S*(?: [\w-]\S*){1,7})\s*$", re.MULTILINE)
@@ -81,8 +79,12 @@ def demo(
 ) -> None:
     """Index documents, ask them a question, approve the answer, see it published: all of it on Temporal."""
     plan = planned(folder, question, yes)
-    with explained():
-        outcome = asyncio.run(play(plan))
+    told: list[signal.Signals] = []
+    try:
+        with explained():
+            outcome = asyncio.run(play(plan, told))
+    except asyncio.CancelledError:
+        raise typer.Exit(128 + told[0]) from None
     raise typer.Exit(Exit.OK if outcome == "published" else Exit.FAILED)
 
 
@@ -110,8 +112,9 @@ def first_matter(folder: Path) -> str:
     return f"What about {matter}?" if matter else "What are these documents about?"
 
 
-async def play(plan: Plan) -> str:
-    """The whole demo; gives how the question ended."""
+async def play(plan: Plan, told: list[signal.Signals]) -> str:
+    """The whole demo; gives how the question ended. A signal that ends it early is put into `told`."""
+    end_on_signals(told)
     settings, server = await find_server()
     queue = os.environ.get("TEMPORAL_TASK_QUEUE") or "everstep-demo"
     # The SDK would log a lost server to stdout, between the lines that are for people.
@@ -119,16 +122,20 @@ async def play(plan: Plan) -> str:
     runtime = await TemporalRuntime.connect(settings, runtime=quiet)
     runtime.task_queue = queue
     say("server", f"Temporal at {settings.address}" + (f", web UI {settings.ui_url}" if settings.ui_url else ""))
-    async with worker(settings, queue) as process:
-        say("worker", f"worker.py, pid {process.pid}, task queue {queue}; log in {shown_path(worker_log())}")
-        say("model", models())
-        await alongside(process, indexed(plan, runtime))
-        result = await alongside(process, answered(plan, runtime, settings))
-    say("worker", "stopped")
-    if server is not None:
-        console.print(
-            f"The dev server goes on, with all runs: {server.ui_url}. Stop it with: .venv/bin/everstep dev --stop"
-        )
+    try:
+        async with worker(settings, queue) as process:
+            say("worker", f"worker.py, pid {process.pid}, task queue {queue}; log in {shown_path(worker_log())}")
+            say("model", models())
+            await alongside(process, indexed(plan, runtime))
+            result = await alongside(process, answered(plan, runtime, settings))
+    finally:
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            say("worker", "stopped")
+            if server is not None:
+                console.print(
+                    f"The dev server goes on, with all runs: {server.ui_url}. "
+                    "Stop it with: .venv/bin/everstep dev --stop"
+                )
     return str(result["status"])
 
 
@@ -148,55 +155,6 @@ def models() -> str:
     return "no OPENAI_API_KEY: extractive answerer (quotes the documents, writes nothing) and packaged embeddings"
 
 
-# --- The worker -------------------------------------------------------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def worker(settings: ConnectionSettings, queue: str) -> AsyncIterator[subprocess.Popen[bytes]]:
-    """The worker as a process within the block; told to stop at its end, and made to if it does not."""
-    env = {"EVERSTEP_VECTORS": str(STATE / "demo-vectors"), **os.environ}
-    if settings.source != "settings":
-        env["TEMPORAL_ADDRESS"] = settings.address
-    command = [sys.executable, "worker.py", "IndexFlow", "RagFlow", "--task-queue", queue]
-    worker_log().parent.mkdir(parents=True, exist_ok=True)
-    with worker_log().open("wb") as log:
-        process = await asyncio.to_thread(started, command, env, log)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def started(command: Sequence[str], env: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-    """The process; in a session of its own, as Ctrl-C is ours to handle: the worker is told to stop at the end."""
-    return subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True)
-
-
-def worker_log() -> Path:
-    """Where the worker of a demo writes what it has to say."""
-    return STATE / "demo-worker.log"
-
-
-async def alongside(process: subprocess.Popen[bytes], work: Awaitable[T]) -> T:
-    """Do the work, unless the worker ends before it is done."""
-    task = asyncio.ensure_future(work)
-    while not task.done():
-        await asyncio.wait({task}, timeout=0.5)
-        if process.poll() is not None and not task.done():
-            task.cancel()
-            last = worker_log().read_text(errors="replace").strip().splitlines()[-5:]
-            raise CommandError(
-                f"The worker ended with exit code {process.returncode}:\n" + "\n".join(last), Exit.FAILED
-            )
-    return task.result()
-
-
 # --- Indexing ---------------------------------------------------------------------------------------------------------
 
 
@@ -206,18 +164,13 @@ async def indexed(plan: Plan, runtime: TemporalRuntime) -> None:
     run = await runtime.start_flow("IndexFlow", start, run_id=run_id("index"))
     began = time.monotonic()
     columns = (TextColumn("[cyan]index   [/]"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    result: Json = {}
-    with Progress(*columns, console=console, transient=True, disable=not at_terminal()) as bar:
-        task = bar.add_task("", total=None)
-        done = 0
-        async for kind, data in events_of(run):
-            if kind == "IndexProgress" and data["stage"] == "scan":
-                bar.update(task, total=done + data["total"])
-            elif kind == "IndexProgress":
-                done += 1
-                bar.update(task, completed=done, description=escape(clean(data["text"])))
-            elif kind == "IndexResult":
-                result = data
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not at_terminal()) as bar:
+            result = await indexing(run, bar)
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            tell_how_to_come_back(run.run_id, runtime.task_queue)
+        raise
     for error in result["errors"]:
         say("index", f"[yellow]not readable:[/] {escape(clean(error['source']))}: {escape(clean(error['reason']))}")
     counts = ", ".join(
@@ -233,6 +186,21 @@ async def indexed(plan: Plan, runtime: TemporalRuntime) -> None:
         )
 
 
+async def indexing(run: TemporalHandler, bar: Progress) -> Json:
+    """Show on a bar how a run indexes; gives its result."""
+    task = bar.add_task("", total=None)
+    done, result = 0, Json()
+    async for kind, data in events_of(run):
+        if kind == "IndexProgress" and data["stage"] == "scan":
+            bar.update(task, total=done + data["total"])
+        elif kind == "IndexProgress":
+            done += 1
+            bar.update(task, completed=done, description=escape(clean(data["text"])))
+        elif kind == "IndexResult":
+            result = data
+    return result
+
+
 # --- Answering --------------------------------------------------------------------------------------------------------
 
 
@@ -244,9 +212,9 @@ async def answered(plan: Plan, runtime: TemporalRuntime, settings: ConnectionSet
     try:
         result = await watched(plan, run, settings)
     except asyncio.CancelledError:
-        console.print("\nThe run stays on the server, and goes on with a worker:")
-        plain(f"  .venv/bin/python worker.py --task-queue {runtime.task_queue}")
-        tell_how(run.run_id, settings)
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            tell_how_to_come_back(run.run_id, runtime.task_queue)
+            tell_how(run.run_id, settings, "Once the answer waits for a person, approve it from another shell:")
         raise
     show_result(result, settings.run_url(run.run_id))
     return result
@@ -318,10 +286,23 @@ def ask_person() -> Json:
             return {"approved": True, "answer": text} if text else {"approved": True}
 
 
-def tell_how(run: str, settings: ConnectionSettings) -> None:
+def tell_how_to_come_back(run: str, queue: str) -> None:
+    """What becomes of a run that the demo leaves, and the worker that takes it up, in commands to copy."""
+    console.print(f"\nRun {run} stays on the server, and waits without a worker. It goes on with:")
+    vectors = os.environ.get("EVERSTEP_VECTORS") or shown_path(STATE / "demo-vectors")
+    plain(f"  EVERSTEP_VECTORS={shlex.quote(vectors)} .venv/bin/python worker.py --task-queue {shlex.quote(queue)}")
+    console.print("See how it stands with:")
+    plain(f"  .venv/bin/python starter.py show {shlex.quote(run)}")
+
+
+def tell_how(
+    run: str,
+    settings: ConnectionSettings,
+    begin: str = "The answer waits for a person. Approve it from another shell, in this directory:",
+) -> None:
     """How to approve from another shell, in commands to copy."""
     name = shlex.quote(run)
-    console.print("The answer waits for a person. Approve it from another shell, in this directory:")
+    console.print(begin)
     plain(f"  .venv/bin/python starter.py respond {name} approved=true")
     plain(f"  .venv/bin/python starter.py respond {name} approved=false comment='too vague'")
     console.print("or with nothing but Temporal's own command line:")

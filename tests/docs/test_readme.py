@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import itertools
-import os
 import re
 import shutil
 import subprocess
@@ -17,7 +16,7 @@ import pytest
 
 from everstep.temporal.devserver import DevServer, stop_dev_server
 from everstep.temporal.settings import ConnectionSettings
-from tests.support.shell import Shell
+from tests.support.shell import SETTING, Shell, plain_environment
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -30,7 +29,6 @@ READ_BY_THE_SDK = {
     "TEMPORAL_PROFILE",
     "TEMPORAL_CONFIG_FILE",
 }
-SETTING = re.compile(r"(TEMPORAL|EVERSTEP|OPENAI|QDRANT)_[A-Z_]*[A-Z]")
 
 
 def blocks(language: str, section: str | None = None) -> list[str]:
@@ -40,10 +38,8 @@ def blocks(language: str, section: str | None = None) -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """That of a user who has set nothing, with the commands of this environment at hand."""
-    kept = {name: value for name, value in os.environ.items() if not SETTING.fullmatch(name)}
-    commands = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**kept, "PATH": commands, "PYTHONPATH": str(ROOT), **more}
+    """That of a user who has set nothing and works in the checkout."""
+    return plain_environment(PYTHONPATH=str(ROOT), **more)
 
 
 @pytest.fixture
@@ -141,16 +137,17 @@ def test_a_killed_worker_loses_nothing(shell: Shell) -> None:
 def test_a_person_answers_from_another_terminal(shell: Shell) -> None:
     """By starter.py, and by Temporal's command line alone; what does not fit is refused with the reason."""
     shell.run("python worker.py RefundFlow &")
-    start, inbox, respond, result, *by_temporal = commands("Approve from another terminal")
+    start, wait, inbox, respond, result, *by_temporal = commands("Approve from another terminal")
     assert shell.run(start).code == 0
-    found = shell.json(inbox, until=lambda box: box["requests"])
+    assert shell.run(wait).code == 0
+    found = shell.json(inbox)
     assert [request["run"] for request in found["requests"]] == ["refund-A-1001"]
     assert shell.run(respond).code == 0
     assert shell.json(result)["status"] == "paid"
 
-    start, update, signal, result = by_temporal
+    start, wait, update, signal, result = by_temporal
     assert shell.run(start).code == 0
-    shell.json("python starter.py inbox", until=lambda box: box["requests"])
+    assert shell.run(wait).code == 0
     refused = shell.run(f"{update.partition('#')[0]} 2>&1")
     assert refused.code != 0
     assert "approved: Input should be a valid boolean" in refused.output

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -173,3 +174,31 @@ def test_a_folder_without_documents_is_an_error_in_words(
     assert done.returncode == 2, done.stdout + done.stderr
     assert said in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_the_worker_too_and_says_how_to_come_back(
+    env: dict[str, str], papers: Path, number: signal.Signals
+) -> None:
+    """However the demo is told to end: its worker ends, the run stays, and the commands to go on are printed."""
+    command = [sys.executable, "scripts/demo.py", str(papers)]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout
+        seen = read_until(process.stdout, "workflow signal")
+        process.send_signal(number)
+        rest = process.stdout.read()
+        assert process.wait(30) == 128 + number, rest
+    assert "waits without a worker" in rest
+    assert "worker.py --task-queue everstep-demo" in rest
+    assert "starter.py show demo-rag-" in rest
+    pid = re.search(r"worker\.py, pid (\d+)", seen)
+    assert pid
+    assert gone(int(pid.group(1)))

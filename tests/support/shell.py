@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +19,15 @@ from types import TracebackType
 from typing import Any, Self
 
 _END = "--end-of-command"
+SETTING = re.compile(r"(TEMPORAL|EVERSTEP|OPENAI|QDRANT)_[A-Z_]*[A-Z]")
+"""The names of settings that documentation speaks of."""
+
+
+def plain_environment(**more: str) -> dict[str, str]:
+    """That of a user who has set nothing, with the commands of this environment at hand."""
+    kept = {name: value for name, value in os.environ.items() if not SETTING.fullmatch(name)}
+    commands = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**kept, "PATH": commands, **more}
 
 
 @dataclass(frozen=True, slots=True)
