@@ -39,11 +39,11 @@ def dev(
 
     Examples:
 
-      dev
+      {command}
 
-      dev --status -o json
+      {command} --status -o json
 
-      dev --stop
+      {command} --stop
     """
     out = Output(output)
     if stop and status:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Coroutine, Generator
 from typing import Any
 
@@ -20,19 +19,10 @@ from everstep.cli.session import Session
 from everstep.cli.show import plain
 from everstep.cli.stream import ENDINGS, print_item
 from everstep.cli.text import answer_command, clean, moment, shown
+from everstep.cli.waiting import Lookout
 from everstep.errors import EverstepError, WorkflowCancelledByUser, WorkflowTimeoutError
 from everstep.temporal.history import Published
-from everstep.temporal.obstacles import Obstacle, obstacles
 from everstep.temporal.step_log import StepCounts, step_changes
-
-LOOK_SECONDS = 3.0
-"""After how long a silence to look for what holds the run up, and how often."""
-
-_REMEDIES = {
-    "no_worker": "Start one that serves the flow: python worker.py",
-    "busy": "If none runs, start one: python worker.py",
-    "unknown_flow": "Check the flow's name, or start a worker that serves it.",
-}
 
 
 class Follower:
@@ -48,8 +38,7 @@ class Follower:
         self._out = out
         self._counts = StepCounts()
         self._live: Live | None = None
-        self._last_news = time.monotonic()
-        self._told: set[str] = set()
+        self._lookout = Lookout(session, run_id, self._note, "")
         self._asked: set[str] = set()
 
     async def follow(self) -> None:
@@ -58,7 +47,7 @@ class Follower:
         Raises:
             EverstepError: it ended otherwise.
         """
-        beside: list[Coroutine[Any, Any, None]] = [self._steps(), self._look()]
+        beside: list[Coroutine[Any, Any, None]] = [self._steps(), self._lookout.watch()]
         with self._shown_live():
             tasks = [asyncio.create_task(work) for work in beside]
             try:
@@ -89,7 +78,7 @@ class Follower:
             self._out.text(f"completed: {shown(value)}", "bold green")
 
     async def _published(self, item: Published) -> None:
-        self._last_news = time.monotonic()
+        self._lookout.news()
         if item.event.type in ENDINGS or item.invocation is None:
             if self._out.json:
                 print_item(self._out, item)
@@ -101,27 +90,11 @@ class Follower:
     async def _steps(self) -> None:
         async for change in step_changes(self._session.client, self._run_id, follow=True):
             self._counts.add(change)
-            self._last_news = time.monotonic()
+            self._lookout.news()
             if change.change == "failed":
                 self._note(f"step {change.step!r} failed after attempt {change.attempts}: {change.error}")
             if self._live is not None:
                 self._live.update(self._table())
-
-    async def _look(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            if time.monotonic() - self._last_news < LOOK_SECONDS:
-                continue
-            for obstacle in await obstacles(self._session.client, self._run_id):
-                self._tell_obstacle(obstacle)
-
-    def _tell_obstacle(self, obstacle: Obstacle) -> None:
-        key = f"{obstacle.kind} {obstacle.step}" if obstacle.kind == "busy" else obstacle.text
-        if key in self._told:
-            return
-        self._told.add(key)
-        remedy = _REMEDIES.get(obstacle.kind)
-        self._note(f"Waiting: {obstacle.text}." + (f" {remedy}" if remedy else ""))
 
     async def _tell_requests(self) -> None:
         """Print what is asked, with the command that answers it; the run may take a moment to open the request."""

@@ -37,11 +37,11 @@ def graph(
 
     Examples:
 
-      graph workflows/approval.py
+      {command} workflows/approval.py
 
-      graph workflows/rag.py:Rag > docs/rag.mmd
+      {command} workflows/rag.py:RagFlow > docs/rag.mmd
 
-      graph mypackage.flows:Refund -o json
+      {command} workflows.approval:RefundFlow -o json
     """
     found = resolve(flow, Path.cwd())
     if len(found) > 1:

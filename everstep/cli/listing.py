@@ -31,11 +31,11 @@ def list_(
 
     Examples:
 
-      list --waiting
+      {command} --waiting
 
-      list --flow Rag --status failed --status timed_out --limit 5
+      {command} --flow RagFlow --status failed --status timed_out --limit 5
 
-      list -o json | jq -r '.runs[].run'
+      {command} -o json | jq -r '.runs[].run'
     """
     for one in status or ():
         if one not in STATUSES:
@@ -70,9 +70,9 @@ def inbox(
 
     Examples:
 
-      inbox
+      {command}
 
-      inbox --assignee finance -o json
+      {command} --assignee finance -o json
     """
     out = Output(output)
 

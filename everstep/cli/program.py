@@ -93,18 +93,22 @@ def table(about: str, entries: Sequence[Entry]) -> Any:
     return group
 
 
-def load(entry: Entry) -> Any:
-    """Import a command's module and make the command."""
+def load(entry: Entry, command: str | None = None) -> Any:
+    """Import a command's module and make the command; `command` is how it is called."""
+    command = command or f"{called_as()} {entry.name}"
     module, _, name = entry.function.partition(":")
     function = getattr(importlib.import_module(f"everstep.cli.{module}"), name)
     app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    app.command(entry.name, help=_unwrapped(function), context_settings=_CONTEXT, epilog=EXIT_CODES_HELP)(function)
+    app.command(entry.name, help=_help(function, command), context_settings=_CONTEXT, epilog=EXIT_CODES_HELP)(function)
     return get_command(app)
 
 
-def _unwrapped(function: Any) -> str:
-    """A docstring with one line to the paragraph, so that the help is wrapped to the terminal and not twice."""
-    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+def _help(function: Any, command: str) -> str:
+    """A docstring with one line to the paragraph, so that the help is wrapped to the terminal and not twice.
+
+    In its examples the command stands as it was called, to be copied.
+    """
+    paragraphs = (inspect.getdoc(function) or "").replace("{command}", command).split("\n\n")
     return "\n\n".join(text if text.startswith(" ") else " ".join(text.split("\n")) for text in paragraphs)
 
 
@@ -120,7 +124,7 @@ def starter_commands() -> Any:
 
 def worker_command() -> Any:
     """The one command of `worker.py`."""
-    return load(_TOOLS[2])
+    return load(_TOOLS[2], called_as())
 
 
 def run(command: Any) -> NoReturn:

@@ -66,11 +66,11 @@ def worker(
 
     Examples:
 
-      worker.py
+      {command}
 
-      worker.py Approval --task-queue approvals
+      {command} RefundFlow --task-queue refunds
 
-      worker.py --flows mypackage.flows:Refund --flows examples/chat.py --max-concurrent-steps 20
+      {command} --flows workflows/rag.py:RagFlow --flows workflows/approval.py --max-concurrent-steps 20
     """
     if debug:
         os.environ[DEBUG_VARIABLE] = "1"

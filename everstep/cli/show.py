@@ -15,6 +15,7 @@ from everstep.cli.output import Output, OutputOption
 from everstep.cli.program import called_as
 from everstep.cli.session import Session, with_session
 from everstep.cli.text import answer_command, moment, shown
+from everstep.cli.waiting import Lookout, told
 from everstep.errors import EverstepError
 from everstep.events import StopEvent
 from everstep.temporal import names
@@ -22,6 +23,9 @@ from everstep.temporal.live import RunSilentError, ask_run
 from everstep.temporal.obstacles import Obstacle, obstacles
 from everstep.temporal.runs import RunSummary, cancel_reason, find_run
 from everstep.temporal.step_log import StepCounts, step_changes
+
+STATE_SECONDS = 10.0
+"""How long `state` waits for a worker, unless told otherwise."""
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, as `list` shows it.")]
 
@@ -82,9 +86,9 @@ def show(run: RunArgument, output: OutputOption = None) -> None:
 
     Examples:
 
-      show refund-17
+      {command} refund-17
 
-      show refund-17 -o json | jq .steps
+      {command} refund-17 -o json | jq .steps
     """
     out = Output(output)
     view = with_session(lambda session: look(session, run))
@@ -104,12 +108,12 @@ def result(
 
     Examples:
 
-      result answer-1
+      {command} answer-1
 
-      result answer-1 --no-wait || echo "exit code 5: not yet"
+      {command} answer-1 --no-wait || echo "exit code 5: not yet"
     """
     out = Output(output)
-    value = with_session(lambda session: _result(session, run, 0.0 if not wait else timeout))
+    value = with_session(lambda session: _result(session, out, run, 0.0 if not wait else timeout))
     if out.json:
         out.data(value)
     elif isinstance(value, str):
@@ -118,15 +122,19 @@ def result(
         out.data(value)
 
 
-def state(run: RunArgument, output: OutputOption = None) -> None:
+def state(
+    run: RunArgument,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for a worker.")] = STATE_SECONDS,
+    output: OutputOption = None,
+) -> None:
     """Print a run's state as JSON; of a run that has ended, the last one. A worker must be there to tell it.
 
     Example:
 
-      state refund-17
+      {command} refund-17
     """
     out = Output(output)
-    out.data(with_session(lambda session: session.handle(run).state()))
+    out.data(with_session(lambda session: _state(session, out, run, timeout)))
 
 
 async def look(session: Session, run_id: str) -> RunView:
@@ -177,13 +185,23 @@ async def _count(session: Session, view: RunView) -> None:
         view.steps.add(change)
 
 
-async def _result(session: Session, run_id: str, timeout: float | None) -> Any:
+async def _state(session: Session, out: Output, run_id: str, timeout: float) -> Any:
+    run = await find_run(session.client, run_id)
+    lookout = Lookout(session, run_id, out.note, f"no worker that serves {run.flow} has answered yet")
+    try:
+        return await told(lookout, ask_run(session.client, run, names.STATE, seconds=timeout))
+    except RunSilentError as error:
+        raise CommandError(str(error), Exit.NOT_YET) from error
+
+
+async def _result(session: Session, out: Output, run_id: str, timeout: float | None) -> Any:
     run = await find_run(session.client, run_id)
     if run.status == "running" and timeout == 0:
         raise CommandError(f"Run {run_id} is still running: it has no result yet. Leave out --no-wait.", Exit.NOT_YET)
     try:
         async with asyncio.timeout(timeout if run.status == "running" else None):
-            return plain(await session.handle(run_id).stop_event_result())
+            lookout = Lookout(session, run_id, out.note)
+            return plain(await told(lookout, session.handle(run_id).stop_event_result()))
     except TimeoutError:
         raise CommandError(
             f"Run {run_id} is still running after {timeout:g} s. See what it does with: {called_as()} show {run_id}",

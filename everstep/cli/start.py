@@ -39,11 +39,11 @@ def run(
 
     Examples:
 
-      run Refund order=A-17 amount=120.5 customer.name=Ann --follow
+      {command} RefundFlow order_id=A-170 amount_cents=12050 reason=broken customer=Ann --follow
 
-      run Rag --input '{"question": "What is a run?"}' --id answer-1
+      {command} RagFlow --input '{"question": "What is a run?"}' --id answer-1
 
-      echo '{"n": 3}' | run Count --input - -o json | jq -r .run
+      echo '{"question": "What is a run?"}' | {command} RagFlow --input - -o json | jq -r .run
     """
     start = parse_fields(fields or (), given)
     out = Output(output)

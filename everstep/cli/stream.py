@@ -12,6 +12,7 @@ from everstep.cli.program import called_as
 from everstep.cli.session import Session, with_session
 from everstep.cli.show import RunArgument
 from everstep.cli.text import shown
+from everstep.cli.waiting import Lookout, told
 from everstep.temporal.history import Published
 
 ENDINGS = {
@@ -34,31 +35,41 @@ def stream(
 
     Examples:
 
-      stream answer-1
+      {command} answer-1
 
-      stream answer-1 -o json | jq -r .type
+      {command} answer-1 -o json | jq -r .type
 
-      stream answer-1 --after 0198c0de-...:42:0 --no-follow
+      {command} answer-1 --after 0198c0de-...:42:0 --no-follow
     """
     out = Output(output)
     last: str | None = after
 
-    async def work(session: Session) -> bool:
+    async def printed(session: Session, lookout: Lookout) -> None:
         nonlocal last
-        known = after is None
         async for item in session.handle(run).stream_published(after=after, follow=follow):
-            known, last = True, item.offset
+            last = item.offset
+            lookout.news()
             print_item(out, item)
-        return known
+
+    async def work(session: Session) -> None:
+        if after is not None:
+            await _check_offset(session, run, after)
+        lookout = Lookout(session, run, out.note)
+        await told(lookout, printed(session, lookout))
 
     try:
-        known = with_session(work)
+        with_session(work)
     except KeyboardInterrupt:
         if last is not None:
             out.note(f"\nGo on with: {called_as()} stream {run} --after {last}")
         raise
-    if not known and follow:
-        raise CommandError(f"Nothing stands behind offset {after!r} of run {run}: is it from this run?", Exit.NOT_FOUND)
+
+
+async def _check_offset(session: Session, run: str, offset: str) -> None:
+    async for item in session.handle(run).stream_published(follow=False):
+        if item.offset == offset:
+            return
+    raise CommandError(f"Run {run} has no offset {offset!r}: is it from this run? Leave out --after.", Exit.NOT_FOUND)
 
 
 def print_item(out: Output, item: Published) -> None:

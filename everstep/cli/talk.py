@@ -15,6 +15,8 @@ from everstep.cli.program import called_as
 from everstep.cli.session import Session, with_session
 from everstep.cli.show import RunArgument
 from everstep.cli.text import InputError, parse_fields
+from everstep.cli.waiting import Lookout, told
+from everstep.errors import EverstepError
 from everstep.temporal import names
 from everstep.temporal.obstacles import obstacles
 from everstep.temporal.payloads import raw
@@ -23,7 +25,8 @@ from everstep.temporal.runs import find_run
 VERDICT_SECONDS = 30.0
 """How long a sender waits for a worker's verdict on a message, unless told otherwise."""
 
-_NOTICE_SECONDS = 3.0
+CANCEL_SECONDS = 2.5
+"""How long `cancel` looks whether a worker carries it out."""
 
 FieldsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Fields: JSON where it parses, else text; a.b=1 nests.")
@@ -55,11 +58,11 @@ def respond(
 
     Examples:
 
-      respond refund-17 approved=true note="customer since 1998"
+      {command} refund-17 approved=true comment="customer since 1998"
 
-      respond refund-17 --request approve-2 --by ann approved=false
+      {command} refund-17 --request approve-2 --by ann approved=false
 
-      respond refund-17 --input @answer.json
+      {command} refund-17 --input @answer.json
     """
     answer = parse_fields(fields or (), given)
     if not answer:
@@ -97,9 +100,9 @@ def send(
 
     Examples:
 
-      send chat-1 UserMessage text="and on Sundays?"
+      {command} chat-1 UserMessage text="and on Sundays?"
 
-      send chat-1 Nudge --step remind --no-wait
+      {command} chat-1 Nudge --step remind --no-wait
     """
     data = parse_fields(fields or (), given)
     out = Output(output)
@@ -119,43 +122,92 @@ def send(
 
 
 def cancel(
-    run: RunArgument,
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="The runs' ids, as `list` shows them.")],
     reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "",
+    terminate: Annotated[
+        bool, typer.Option("--terminate", help="End it on the server, at once and without a worker.")
+    ] = False,
     output: OutputOption = None,
 ) -> None:
-    """Cancel a run: its running steps are cancelled, and it ends as cancelled.
+    """Cancel runs. A worker that serves the flow cancels the running steps, and the run ends as cancelled.
 
-    Example:
+    Without a worker the cancellation waits for one. --terminate needs none: the server ends the run at once, and
+    nothing of it runs any more; a step that is under way learns of it at its next heartbeat, or not at all.
 
-      cancel refund-17 --reason "asked for twice"
+    Examples:
+
+      {command} refund-17 --reason "asked for twice"
+
+      {command} refund-17 refund-18 --terminate --reason "nobody serves RefundFlow any more"
     """
     out = Output(output)
 
-    async def work(session: Session) -> None:
-        found = await find_run(session.client, run)
-        if found.status != "running":
-            raise CommandError(f"Run {run} has ended already: {found.status}.", Exit.FAILED)
-        await session.handle(run).cancel_run(reason)
+    async def work(session: Session) -> list[tuple[str, EverstepError]]:
+        failed: list[tuple[str, EverstepError]] = []
+        done: list[dict[str, Any]] = []
+        for run in dict.fromkeys(runs):
+            try:
+                done.append(await _cancel(session, out, run, reason, terminate))
+            except EverstepError as error:
+                if len(runs) == 1:
+                    raise
+                failed.append((run, error))
+        if out.json:
+            out.data(done[0] if len(runs) == 1 else {"runs": done})
+        return failed
 
-    with_session(work)
-    if out.json:
-        out.data({"run": run, "cancel_requested": True})
-    else:
-        out.text(f"Run {run} is asked to cancel.")
+    failed = with_session(work)
+    for run, error in failed[1:]:
+        out.note(f"{run}: {error}")
+    if failed:
+        raise failed[0][1]
+
+
+async def _cancel(session: Session, out: Output, run_id: str, reason: str, terminate: bool) -> dict[str, Any]:
+    found = await find_run(session.client, run_id)
+    if found.status != "running":
+        raise CommandError(f"Run {run_id} has ended already: {found.status}.", Exit.FAILED)
+    if terminate:
+        await session.client.get_workflow_handle(run_id, run_id=found.execution).terminate(reason=reason or None)
+        if not out.json:
+            out.text(f"Run {run_id} is terminated.")
+        return {"run": run_id, "terminated": True}
+    await session.handle(run_id).cancel_run(reason)
+    status, hindered = await _seen_to_end(session, run_id)
+    if not out.json:
+        out.text(f"Run {run_id} is asked to cancel." if status == "running" else f"Run {run_id} has ended: {status}.")
+    if hindered:
+        out.note(
+            f"The cancellation of {run_id} waits for a worker: {hindered}. To end it at once, without one: "
+            f"{called_as()} cancel {run_id} --terminate"
+        )
+    return {"run": run_id, "cancel_requested": True, "status": status, "waits_for_worker": bool(hindered)}
+
+
+async def _seen_to_end(session: Session, run_id: str) -> tuple[str, str]:
+    """The status of a run that was asked to cancel, after a moment, and what keeps it from being carried out."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + CANCEL_SECONDS
+    while True:
+        found = await find_run(session.client, run_id)
+        if found.status != "running":
+            return found.status, ""
+        if loop.time() >= deadline:
+            break
+        await asyncio.sleep(0.2)
+    held = [one for one in await obstacles(session.client, run_id) if one.step is None]
+    return found.status, held[0].text if held else ""
 
 
 async def _heard(session: Session, out: Output, run_id: str, sending: Awaitable[None], timeout: float) -> None:
     """Wait for the verdict; when it takes long, say why."""
-    await find_run(session.client, run_id)
+    run = await find_run(session.client, run_id)
+    lookout = Lookout(session, run_id, out.note, f"no worker that serves {run.flow} has answered yet")
     task = asyncio.ensure_future(sending)
-    done, _ = await asyncio.wait({task}, timeout=min(timeout, _NOTICE_SECONDS))
-    if not done:
-        for obstacle in await obstacles(session.client, run_id):
-            out.note(f"Waiting: {obstacle.text}.")
-        done, _ = await asyncio.wait({task}, timeout=max(0.0, timeout - _NOTICE_SECONDS))
+    done, _ = await told(lookout, asyncio.wait({task}, timeout=timeout))
     if done:
         return task.result()
-    task.cancel()
+    task.cancel()  # not waited for: what is on its way to the server may stay there
     raise CommandError(
         f"No worker took it for run {run_id} within {timeout:g} s; it may still be taken if one comes now. "
         "Start a worker that serves the flow and send it again, or leave it with the server by --no-wait.",

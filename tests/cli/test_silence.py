@@ -68,3 +68,40 @@ def test_workers_with_different_flows_on_one_queue_are_named(shell: Shell) -> No
         box = shell.starter("inbox", "--task-queue", queue)
         assert "own --task-queue" in box.json["silent"][run]
     shell.starter("cancel", run)
+
+
+def test_state_and_result_say_what_they_wait_for(shell: Shell) -> None:
+    """Without a worker state gives up with exit code 5; it and result tell on stderr whom they wait for."""
+    run = an_id()
+    shell.starter("run", "Slow", "seconds=1", "--id", run, "--task-queue", an_id())
+    state = shell.starter("state", run, "--timeout", "4")
+    assert (state.code, "Waiting: no worker" in state.err) == (5, True)
+    result = shell.starter("result", run, "--timeout", "4")
+    assert (result.code, "Waiting: no worker polls" in result.err) == (5, True)
+    assert shell.starter("cancel", run, "--terminate").code == 0
+
+
+def test_a_cancellation_that_waits_for_a_worker_says_so_and_terminate_needs_none(shell: Shell) -> None:
+    """Without a worker cancel names what is missing and show tells the reason; --terminate ends several at once."""
+    queue, runs = an_id(), [an_id(), an_id()]
+    for run in runs:
+        shell.starter("run", "Slow", "seconds=60", "--id", run, "--task-queue", queue)
+    asked = shell.starter("cancel", runs[0], "--reason", "enough")
+    assert asked.json["waits_for_worker"]
+    assert f"cancel {runs[0]} --terminate" in asked.err
+    assert shell.starter("show", runs[0]).json["cancel_requested"] == {"reason": "enough"}
+    assert "requested (enough)" in shell.starter("show", runs[0], "-o", "table").out
+    ended = shell.starter("cancel", *runs, "nope", "--terminate", "--reason", "no worker")
+    assert (ended.code, [one["run"] for one in ended.json["runs"]]) == (4, runs)
+    assert [shell.starter("show", run).json["status"] for run in runs] == ["terminated", "terminated"]
+
+
+def test_a_stream_behind_an_offset_that_is_not_there_is_an_error(shell: Shell) -> None:
+    """An offset of another run is exit code 4, followed or not."""
+    run = an_id()
+    shell.starter("run", "Slow", "seconds=0", "--id", run, "--follow")
+    for follow in ("--follow", "--no-follow"):
+        ended = shell.starter("stream", run, "--after", "foo", follow)
+        assert (ended.code, "'foo'" in ended.err) == (4, True)
+    last = shell.starter("stream", run).lines[-1]["offset"]
+    assert shell.starter("stream", run, "--after", last).code == 0
