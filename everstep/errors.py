@@ -231,12 +231,12 @@ class FlowNotServedError(EverstepError):
 
 
 class ResponseRefusedError(EverstepError):
-    """An answer to a request was refused; `reason` says why, and the request stays as it was."""
+    """An answer or an event was refused; `reason` says why, and the run stays as it was."""
 
     reason: str = ""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"The answer was refused: {reason}")
+        super().__init__(f"Refused: {reason}")
         self.reason = reason
 
 

@@ -176,12 +176,21 @@ def event_from_data(
             return cls.__pydantic_validator__.validate_json(to_json(data), context=context)
         return cls.__pydantic_validator__.validate_python(_plain(data))
     except ValidationError as error:
-        raise EventDecodeError(cls.__name__, validation_faults(error)) from error
+        raise EventDecodeError(cls.__name__, validation_faults(error), _remedy(cls)) from error
     except EventDecodeError:
         raise
     except Exception as error:  # A validator of the author's may raise anything.
         fault = f"{type(error).__name__}: {error}"
         raise EventDecodeError(cls.__name__, [fault], "Give plain JSON that its validators accept") from error
+
+
+def _remedy(cls: type[Event]) -> str:
+    """What to give instead: the fields that the class declares, those without a default marked."""
+    fields = [
+        f"{field.alias or name}{' (required)' if field.is_required() else ''}"
+        for name, field in cls.__pydantic_fields__.items()
+    ]
+    return f"Give the fields that {cls.__name__} declares, as plain JSON: {', '.join(fields)}" if fields else ""
 
 
 RESOLVE = "everstep.resolve"

@@ -57,7 +57,10 @@ def resolve(spec: str, root: Path) -> list[Found]:
         return [Found(_pick(module, attribute, place), spec)]
     found = [Found(_build(cls, place), f"{place}:{cls.__name__}") for cls in _flow_classes(module)]
     if not found:
-        raise FlowNotFoundError(place)
+        raise FlowNotFoundError.from_message(
+            f"{place} defines no flow: a flow is a subclass of everstep.Workflow with steps, in that file itself, and "
+            "without an underscore before its name. Name a place that has one."
+        )
     return found
 
 
@@ -75,7 +78,12 @@ def in_folder(root: Path) -> list[Found]:
         for cls in _flow_classes(_file(file))
     ]
     if not found:
-        raise FlowNotFoundError(f"in {root / FLOWS_FOLDER}")
+        folder = root / FLOWS_FOLDER
+        fault = "defines no flow in its .py files" if folder.is_dir() else "is no folder"
+        raise FlowNotFoundError.from_message(
+            f"There is nothing to serve: {folder} {fault}. Put a file with a subclass of everstep.Workflow there, or "
+            "name another place by --flows path/to/file.py."
+        )
     return found
 
 
@@ -118,7 +126,8 @@ def _file(path: Path) -> ModuleType:
     """Import a file once, by its path."""
     path = path.resolve()
     if not path.is_file():
-        raise FlowNotFoundError(f"file {path}")
+        fault = f"{path} is a folder" if path.is_dir() else f"There is no file {path}"
+        raise FlowNotFoundError.from_message(f"{fault}. Name a .py file that has flows.")
     name = _module_name(path)
     loaded = sys.modules.get(name)
     if loaded is not None:
@@ -150,7 +159,10 @@ def _module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise FlowNotFoundError(f"module {name}") from None
+            raise FlowNotFoundError.from_message(
+                f"There is no module {name!r}: Python finds {error.name!r} nowhere. Install it, or name a file: "
+                "path/to/file.py."
+            ) from None
         raise _unusable(name, error) from error
     except Exception as error:
         raise _unusable(name, error) from error

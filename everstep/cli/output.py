@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -58,6 +58,12 @@ class Output:
     def note(self, text: str) -> None:
         """A line on stderr that is no part of the output."""
         self.notes.print(Text(clean(text), style="yellow"))
+
+    def note_undeclared(self, given: Iterable[str], name: str, declared: Sequence[str]) -> None:
+        """Note the fields that an event type does not declare; nothing for a type that declares none."""
+        for key in given if declared else ():
+            if key not in declared:
+                self.note(f"field {key} is not declared by {name} (fields: {', '.join(declared)})")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table; long cells are folded, not cut, so that ids can be copied."""

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import WorkerDeploymentConfig
 
 from everstep.cli.exits import DEBUG_VARIABLE, CommandError, Exit, leave
@@ -114,6 +116,7 @@ async def _serve(found: Sequence[Found], task_queue: str | None, patience: float
     if connected is None:
         return
     client, settings = connected
+    await _check_namespace(client, settings)
     queue = task_queue or settings.task_queue
     deployment = _deployment()
     if deployment is not None:
@@ -153,6 +156,19 @@ async def _connected(patience: float, stop: asyncio.Event) -> tuple[Client, Conn
         except TimeoutError:
             continue
     return None
+
+
+async def _check_namespace(client: Client, settings: ConnectionSettings) -> None:
+    try:
+        await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            raise CommandError(
+                f"There is no namespace {client.namespace!r} at {settings.address}. Check TEMPORAL_NAMESPACE, or "
+                "create it.",
+                Exit.NOT_FOUND,
+            ) from None
+        _log.debug("the namespace cannot be described: %s", error)  # it need not be permitted
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -83,5 +83,5 @@ def _told(error: RPCError) -> CommandError:
     if error.status in (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED):
         return CommandError(f"The Temporal server did not permit it: {error}. Check TEMPORAL_API_KEY.", Exit.FAILED)
     if "amespace" in str(error) and error.status == RPCStatusCode.NOT_FOUND:
-        return CommandError(f"{error}. Check TEMPORAL_NAMESPACE.", Exit.NOT_FOUND)
+        return CommandError(f"{str(error).rstrip('.')}. Check TEMPORAL_NAMESPACE.", Exit.NOT_FOUND)
     return CommandError(f"The Temporal server refused it: {error}.", Exit.FAILED)

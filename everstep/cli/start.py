@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -13,7 +14,12 @@ from everstep.cli.program import called_as
 from everstep.cli.session import Session, with_session
 from everstep.cli.talk import FieldsArgument, InputOption
 from everstep.cli.text import parse_fields
+from everstep.temporal.beginning import beginning
+from everstep.temporal.obstacles import has_worker
 from everstep.temporal.runtime import TemporalRuntime
+
+BEGIN_SECONDS = 1.5
+"""How long `run` waits to hear whether the start is taken, where a worker polls the queue."""
 
 
 def run(
@@ -34,16 +40,17 @@ def run(
 ) -> None:
     """Start a run of a flow. Its input is the fields of the flow's start event.
 
-    Without --follow it returns at once with the run's id. With --follow it shows the steps, the events and the
-    requests to people, and ends as the run does: exit code 0 completed, 1 failed or cancelled, 5 timed out.
+    Without --follow it returns with the run's id, once a worker, if there is one, has taken the start. With --follow
+    it shows the steps, the events and the requests to people, and ends as the run does: exit code 0 completed, 1 failed
+    or cancelled, 5 timed out.
 
     Examples:
 
-      {command} RefundFlow order_id=A-170 amount_cents=12050 reason=broken customer=Ann --follow
+      {command} RagFlow question="What is a run?" --follow
 
-      {command} RagFlow --input '{"question": "What is a run?"}' --id answer-1
+      {command} RefundFlow --input @refund.json --id refund-17
 
-      echo '{"question": "What is a run?"}' | {command} RagFlow --input - -o json | jq -r .run
+      echo '{"question": "What is a run?"}' | {command} RagFlow -i -
     """
     start = parse_fields(fields or (), given)
     out = Output(output)
@@ -56,6 +63,7 @@ def run(
         started.append(handle.run_id)
         url = session.settings.run_url(handle.run_id)
         if not follow:
+            await _see_begin(session, out, handle.run_id, queue, start)
             _tell(out, flow, handle.run_id, queue, url)
             return
         out.note(f"Run {handle.run_id} of {flow}" + (f": {url}" if url else ""))
@@ -68,6 +76,18 @@ def run(
             out.note(f"\nThe run goes on. Come back with: {called_as()} stream {started[0]}")
             out.note(f"or see how it stands with: {called_as()} show {started[0]}")
         raise
+
+
+async def _see_begin(session: Session, out: Output, run_id: str, queue: str, start: Mapping[str, Any]) -> None:
+    """Wait a moment for a worker to take the start, and tell what it says of it."""
+    if not await has_worker(session.client, queue):
+        out.note(f"No worker polls task queue {queue!r} yet: the run waits for one.")
+        return
+    begun = await beginning(session.client, run_id, BEGIN_SECONDS)
+    if begun.refused is not None:
+        raise CommandError(f"Run {run_id} has ended: its start was refused. {begun.refused}", Exit.FAILED)
+    if begun.start:
+        out.note_undeclared(start, begun.start, begun.fields)
 
 
 def _tell(out: Output, flow: str, run_id: str, queue: str, url: str | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +17,9 @@ from everstep.cli.show import RunArgument
 from everstep.cli.text import InputError, parse_fields
 from everstep.cli.waiting import Lookout, told
 from everstep.errors import EverstepError
+from everstep.events import HumanResponseEvent
 from everstep.temporal import names
+from everstep.temporal.live import ask_run
 from everstep.temporal.obstacles import obstacles
 from everstep.temporal.payloads import raw
 from everstep.temporal.runs import find_run
@@ -78,10 +80,29 @@ def respond(
             await handle.workflow.signal(names.RESPOND, raw({k: v for k, v in body.items() if v is not None}))
         else:
             await _heard(session, out, run, handle.respond(answer, request=request, by=who), timeout)
+            await _note_undeclared(session, out, run, request, answer)
 
     with_session(work)
     done: dict[str, Any] = {"run": run, "answer": answer, "by": who, "accepted": None if no_wait else True}
     _confirm(out, done | ({"request": request} if request else {}), "The answer", no_wait)
+
+
+async def _note_undeclared(
+    session: Session, out: Output, run_id: str, request: str | None, answer: Mapping[str, Any]
+) -> None:
+    """Note the fields of an answer that was taken which its type does not declare, where a worker still tells that."""
+    try:
+        asked = await ask_run(session.client, await find_run(session.client, run_id), names.REQUESTS, seconds=1.0)
+    except EverstepError:
+        return
+    answered = [one for one in asked if one["answered_at"] and request in (None, one["id"])]
+    if not answered:
+        return
+    schemas: Mapping[str, Any] = max(answered, key=lambda one: one["answered_at"])["answer_schemas"]
+    declared = list(dict.fromkeys(name for schema in schemas.values() for name in schema.get("properties", {})))
+    # What every answer has is the library's; a type with no more than that takes any fields.
+    own = [name for name in declared if name not in HumanResponseEvent.model_fields]
+    out.note_undeclared((key for key in answer if key not in declared), " or ".join(schemas), own)
 
 
 def send(
@@ -122,7 +143,7 @@ def send(
 
 
 def cancel(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="The runs' ids, as `list` shows them.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="The runs' ids, as `list` shows them.")],
     reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "",
     terminate: Annotated[
         bool, typer.Option("--terminate", help="End it on the server, at once and without a worker.")
@@ -138,7 +159,7 @@ def cancel(
 
       {command} refund-17 --reason "asked for twice"
 
-      {command} refund-17 refund-18 --terminate --reason "nobody serves RefundFlow any more"
+      {command} refund-17 refund-18 --terminate --reason obsolete
     """
     out = Output(output)
 

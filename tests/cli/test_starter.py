@@ -166,3 +166,20 @@ def test_the_inbox_finds_runs_on_a_server_without_the_search_attribute(tmp_path:
         finally:
             worker.kill()
             worker.communicate()
+
+
+def test_a_start_that_is_refused_is_told_without_following(shell: Shell) -> None:
+    """`run` without --follow says why the start was refused, instead of that it has started."""
+    ended = shell.starter("run", "Shop", "amount=3")
+    assert (ended.code, ended.out) == (1, "")
+    assert "item" in ended.err
+
+
+def test_fields_that_are_not_declared_are_noted(shell: Shell) -> None:
+    """A misspelt field of a start or of an answer is taken, with a warning that names those there are."""
+    run = an_id()
+    started = shell.starter("run", "Shop", "item=tea", "amount=300", "ammount=3", "--id", run)
+    assert (started.code, "field ammount is not declared by Order" in started.err) == (0, True)
+    eventually(lambda: [one for one in shell.starter("inbox").json["requests"] if one["run"] == run])
+    answered = shell.starter("respond", run, "approved=true", "limmit=3")
+    assert (answered.code, "field limmit is not declared by Approval" in answered.err) == (0, True)

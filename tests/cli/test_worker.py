@@ -105,3 +105,26 @@ def test_a_dev_server_is_started_found_and_stopped(server: DevServer, tmp_path: 
     finally:
         assert shell.call("everstep", "dev", "--stop").json == {"running": False, "stopped": True}
     assert shell.call("everstep", "dev", "--status").code == 3
+
+
+def test_a_place_without_flows_is_named_for_what_it_is(shell: Shell, tmp_path: Path) -> None:
+    """A missing file, a folder, a file without flows, a missing module, an empty project: each in its own words."""
+    (tmp_path / "bare.py").write_text("x = 1\n")
+    for place, said in (
+        ("nope.py", "There is no file"),
+        (f"{tmp_path}/", "is a folder"),
+        (str(tmp_path / "bare.py"), "defines no flow"),
+        ("no_such.module", "There is no module 'no_such.module'"),
+    ):
+        ended = shell.call("worker.py", "--flows", place)
+        assert (ended.code, said in ended.err) == (4, True), ended.err
+    assert "is no folder" in shell.call(str(project(tmp_path / "empty").rename(tmp_path / "worker.py"))).err
+
+
+def test_a_namespace_that_is_not_there_is_named(shell: Shell) -> None:
+    """Worker and starter say which setting to check."""
+    worker = shell.call("worker.py", "--flows", str(SHOP), TEMPORAL_NAMESPACE="nowhere")
+    assert (worker.code, "'nowhere'" in worker.err, "TEMPORAL_NAMESPACE" in worker.err) == (4, True, True)
+    listed = shell.starter("list", TEMPORAL_NAMESPACE="nowhere")
+    assert "TEMPORAL_NAMESPACE" in listed.err
+    assert ".." not in listed.err
