@@ -83,3 +83,12 @@ async def test_a_run_id_is_free_again_only_after_a_failure(client: Client, task_
         assert await handler == "done"
         with pytest.raises(RunAlreadyStartedError):
             await runtime.start_flow("AskFlow", {"number": 1}, run_id=task_queue)
+
+
+async def test_waiting_for_a_verdict_can_be_bounded(client: Client, task_queue: str) -> None:
+    """Without a worker nobody judges an answer: a timeout around `respond` ends the wait."""
+    handler = await TemporalRuntime(client, task_queue=task_queue).start_flow("AskFlow", {"number": 1})
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await handler.respond({"word": "nobody hears"})
+    await handler.workflow.terminate()
