@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Generic, cast
 
+from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from everstep.engine.messages import Envelope, Gather, Sent, Wait
@@ -18,7 +19,9 @@ from everstep.events import Event, StopEvent
 from everstep.injected import InjectedContext
 from everstep.passes import Pass
 from everstep.retry_policy import RetryInfo
-from everstep.state_store import StateSource, StateStore, plain_value
+from everstep.state_lock import StateLock
+from everstep.state_store import StateSource, StateStore
+from everstep.state_types import plain
 
 E = TypeVar("E", bound=Event)
 StateT = TypeVar("StateT", default=Any)
@@ -40,6 +43,8 @@ class StepScope:
     record: Pass
     given: Event | None
     unwrap: Callable[[Envelope, type[Event] | None], Event]
+    state_type: type[BaseModel] | None = None
+    lock: StateLock | None = None
     cancelled: bool = False
 
 
@@ -57,7 +62,7 @@ class Context(InjectedContext, Generic[StateT]):
     def __init__(self, scope: StepScope) -> None:
         self._scope = scope
         self._sent: list[Sent] = []
-        self.store = StateStore(scope.state, scope.record.repeats)
+        self.store: StateStore[StateT] = StateStore(scope.state, scope.state_type, scope.lock, scope.record.repeats)
 
     @property
     def run_id(self) -> str:
@@ -145,7 +150,7 @@ class Context(InjectedContext, Generic[StateT]):
         """
         _check_wait(self._scope.step, event_type, waiter_event, timeout)
         question = None if waiter_event is None else self._scope.wrap(waiter_event)
-        required = {name: plain_value(f"requirements.{name}", value) for name, value in (requirements or {}).items()}
+        required = {name: plain(f"requirements.{name}", value) for name, value in (requirements or {}).items()}
         wait = Wait(event_type.__name__, required, timeout, waiter_id, question)
         answer = self._scope.record.wait_for(wait)
         if answer is None:

@@ -166,6 +166,10 @@ class StepFailedError(WorkflowRuntimeError):
         self.traceback = traceback
 
 
+class ResourceError(WorkflowRuntimeError):
+    """A resource that a step needs could not be made; its cause says why."""
+
+
 class StepTimeoutError(WorkflowRuntimeError):
     """One attempt of a step took longer than the step's timeout, in seconds."""
 

@@ -9,7 +9,10 @@ from collections.abc import AsyncIterator, Coroutine, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
+
 from everstep.events import Event, StopEvent
+from everstep.state_store import RunState
 
 _log = logging.getLogger("everstep")
 
@@ -125,6 +128,11 @@ class WorkflowHandler(ABC):
         """End the run as cancelled; steps that are running are cancelled."""
 
     @property
+    def state_type(self) -> type[BaseModel] | None:
+        """The type of the flow's state, where it declares one and its class is known here."""
+        return None
+
+    @property
     def ctx(self) -> HandlerContext:
         """The run as a context: what LlamaIndex code calls `handler.ctx`."""
         return HandlerContext(self)
@@ -142,10 +150,25 @@ class WorkflowHandler(ABC):
 
 
 class HandlerContext:
-    """A run's context as seen from outside: send events, read the stream."""
+    """A run's context as seen from outside: send events, read the stream and the state.
+
+    Given to `run(ctx=...)` of another run, it carries the state over.
+
+    Example:
+        >>> handler = MyFlow().run(topic="x")
+        >>> await handler
+        >>> state = await handler.ctx.store.get_state()
+        >>> await MyFlow().run(ctx=handler.ctx, topic="y")
+    """
 
     def __init__(self, handler: WorkflowHandler) -> None:
         self._handler = handler
+        self.store: RunState[Any] = RunState(handler.state, handler.state_type)
+
+    @property
+    def handler(self) -> WorkflowHandler:
+        """The run's handle."""
+        return self._handler
 
     def send_event(self, message: Event, step: str | None = None) -> None:
         """Send an event without waiting for the verdict; prefer `await handler.send_event(…)`, which tells it."""

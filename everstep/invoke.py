@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -19,13 +19,20 @@ from everstep.errors import EventDecodeError, StepTimeoutError, UnknownEventErro
 from everstep.events import Event, InputRequiredEvent, event_ancestors, event_from_data, event_name, event_to_data
 from everstep.flow.compile import FlowTypes, flow_types, step_specs
 from everstep.passes import Pass
+from everstep.resource_pool import ResourcePool
 from everstep.retry_policy import RetryInfo
+from everstep.state_lock import RefusedLock, StateLock
 from everstep.state_store import StateSource
 from everstep.step_spec import StepSpec
 from everstep.wire import StepCall
 from everstep.workflow import Workflow
 
 FIRST_TRY = RetryInfo(retry_number=0, elapsed_seconds=0.0, last_exception=None, last_failed_at=None)
+
+_LOCAL = (
+    "step {!r} is local=True, and a local step cannot use edit_state, which needs others to see what it does while it "
+    "runs: remove local=True from @step"
+)
 
 
 class EventRejectedError(WorkflowRuntimeError):
@@ -38,14 +45,16 @@ class Invoker:
     Args:
         flow: the instance whose methods are run.
         executor: where sync steps run.
+        resources: gives the pool of the loop on which a step runs.
     """
 
-    def __init__(self, flow: Workflow, executor: Executor) -> None:
+    def __init__(self, flow: Workflow, executor: Executor, resources: Callable[[], ResourcePool]) -> None:
         self.flow = flow
         self.types: FlowTypes = flow_types(type(flow))
         self.specs: Mapping[str, StepSpec] = step_specs(type(flow))
         self._steps = frozenset(self.specs)
         self._executor = executor
+        self._resources = resources
 
     def decode(self, envelope: Envelope, *, waited: bool = False) -> Event:
         """Build an event from its envelope; only types that the flow declares, or loaded subclasses of them.
@@ -84,6 +93,7 @@ class Invoker:
         state: StateSource,
         publish: Callable[[Envelope], None],
         retry_info: RetryInfo = FIRST_TRY,
+        lock: StateLock | None = None,
         scope_made: Callable[[StepScope], None] | None = None,
     ) -> Outcome:
         """Run one attempt of `step` on the present event loop, within the step's timeout.
@@ -91,6 +101,7 @@ class Invoker:
         Args:
             state: gives the run's state when the step first reads it.
             publish: takes events for the stream, at once; may be called from other threads.
+            lock: what `edit_state` asks for the run's lock.
             scope_made: is given the attempt's scope before user code runs, so that the driver can set `cancelled`.
 
         Raises:
@@ -115,6 +126,8 @@ class Invoker:
             this,
             given if isinstance(given, Event) else None,
             functools.partial(self._unwrap, step),
+            self.types.state,
+            RefusedLock(_LOCAL.format(step)) if spec.options.local else lock,
         )
         context: Context[Any] = Context(scope)
         if scope_made is not None:
@@ -125,15 +138,23 @@ class Invoker:
             if this.wait is None or isinstance(error, asyncio.CancelledError):
                 raise
             returned = None
+        store = context.store
         if this.wait is None:
             this.finish()
-            return Outcome(self._returned(spec, returned), context.sent, context.store.changes, gathers=this.gathers)
+            return Outcome(
+                self._returned(spec, returned),
+                context.sent,
+                store.changes,
+                gathers=this.gathers,
+                edits=store.committed,
+            )
         return Outcome(
             sent=context.sent,
-            state=context.store.changes,
+            state=store.changes,
             gathers=this.gathers,
             wait=this.wait,
             effects=this.effects,
+            edits=store.committed,
         )
 
     def _given(self, call: StepCall) -> Event | list[Event]:
@@ -156,19 +177,14 @@ class Invoker:
         return arguments
 
     async def _call(self, spec: StepSpec, arguments: dict[str, Any], scope: StepScope) -> Any:
-        function = functools.partial(spec.function, self.flow) if spec.is_method else spec.function
         timeout = spec.options.timeout
-        if spec.is_async:
-            work = function(**arguments)
-        else:
-            carried = contextvars.copy_context()
-            work = asyncio.get_running_loop().run_in_executor(
-                self._executor, functools.partial(carried.run, functools.partial(function, **arguments))
-            )
         limit = asyncio.timeout(timeout)
         try:
             async with limit:
-                return await work
+                if not spec.resources:
+                    return await self._work(spec, arguments)
+                async with self._resources().lend(spec.name, spec.resources) as resources:
+                    return await self._work(spec, arguments | resources)
         except TimeoutError as error:
             scope.cancelled = True
             if timeout is not None and limit.expired():
@@ -188,6 +204,15 @@ class Invoker:
                 f"step {spec.name!r} called sys.exit({error.code!r}); return a StopEvent to end the run, raise an "
                 "exception to fail it"
             ) from error
+
+    def _work(self, spec: StepSpec, arguments: dict[str, Any]) -> Awaitable[Any]:
+        function = functools.partial(spec.function, self.flow) if spec.is_method else spec.function
+        if spec.is_async:
+            return function(**arguments)
+        carried = contextvars.copy_context()
+        return asyncio.get_running_loop().run_in_executor(
+            self._executor, functools.partial(carried.run, functools.partial(function, **arguments))
+        )
 
     def _returned(self, spec: StepSpec, returned: Any) -> Envelope | list[Envelope] | None:
         if returned is None:

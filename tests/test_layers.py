@@ -113,7 +113,8 @@ def engine_is_pure(found: Import) -> str | None:
 
 
 WORKFLOW_CODE = tuple(
-    f"everstep.temporal.{name}" for name in ("interpreter", "step_runner", "endings", "boundary", "names", "payloads")
+    f"everstep.temporal.{name}"
+    for name in ("interpreter", "step_runner", "lock_keeper", "endings", "boundary", "names", "payloads")
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from everstep.engine.messages import Envelope, Failure
@@ -67,6 +67,31 @@ class ReplyToMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class GrantLock:
+    """An `edit_state` block has the run's lock; `applied`: an earlier attempt has committed it, it holds nothing.
+
+    `also` are the later blocks of the invocation that were committed too, with the states that they saw.
+    """
+
+    invocation: int
+    edit: int
+    token: int
+    state: Mapping[str, Any]
+    applied: bool = False
+    also: Mapping[int, Mapping[str, Any]] = field(default_factory=dict[int, Mapping[str, Any]])
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseLock:
+    """An `edit_state` block will not have the lock."""
+
+    invocation: int
+    edit: int
+    token: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Publish:
     """An event that is the engine's own decision, for whoever watches the run."""
 
@@ -110,6 +135,8 @@ Command = (
     | CancelTimer
     | JudgeMessage
     | ReplyToMessage
+    | GrantLock
+    | RefuseLock
     | Publish
     | CompleteRun
     | FailRun

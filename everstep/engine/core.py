@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from everstep.engine import collecting, delivery, mail, waits
+from everstep.engine import collecting, delivery, locks, mail, waits
 from everstep.engine.commands import Command, FailRun, RunStep, SetTimer
 from everstep.engine.inputs import (
     CancelRequested,
     Input,
+    LockReleased,
+    LockRenewed,
+    LockRequested,
     MessageMalformed,
     MessageReceived,
     MessagesJudged,
@@ -111,13 +114,18 @@ class Engine:
         invocation = self._ended(done.invocation)
         if invocation is None:
             return
-        run.last_step = invocation.step
-        if collecting.completes(run, invocation, done.outcome):
+        # One that lost the lock without knowing, before a block of it was committed, has to go through that again.
+        fenced = not locks.kept(run, invocation, done.outcome.edits)
+        if not fenced:
+            run.last_step = invocation.step
+        if fenced or collecting.completes(run, invocation, done.outcome):
+            locks.pass_over(run, invocation, last=False)
             run.commands.append(_run_step(invocation))
             return
         del run.invocations[invocation.id]
         run.scheduler.finish(invocation.step, failed=False)
         delivery.commit(run, invocation, done.outcome)
+        locks.pass_over(run, invocation, last=done.outcome.wait is None)
 
     def _failed(self, failed: StepFailed) -> None:
         run = self.run
@@ -128,6 +136,7 @@ class Engine:
         del run.invocations[invocation.id]
         run.scheduler.finish(invocation.step, failed=True)
         delivery.step_failed(run, invocation, failed.failure)
+        locks.pass_over(run, invocation)
 
     def _ended(self, number: int) -> Invocation | None:
         """The invocation that ended, or None for one that does not run: what is reported of it is stale."""
@@ -135,6 +144,15 @@ class Engine:
         if invocation is None or not invocation.running:
             return None
         return invocation
+
+    def _lock_requested(self, asked: LockRequested) -> None:
+        locks.request(self.run, asked)
+
+    def _lock_released(self, done: LockReleased) -> None:
+        locks.release(self.run, done)
+
+    def _lock_renewed(self, alive: LockRenewed) -> None:
+        locks.heard(self.run, alive)
 
     def _received(self, message: MessageReceived) -> None:
         mail.receive(self.run, message)
@@ -179,6 +197,7 @@ class Engine:
     def _restored(self, _: Restored) -> None:
         run = self.run
         run.scheduler.paused = False
+        locks.restored(run)
         for invocation in run.invocations.values():
             if invocation.running:
                 run.commands.append(_run_step(invocation))
@@ -194,6 +213,9 @@ _TABLE: dict[type, Callable[[Engine, Any], None]] = {
     StartRun: Engine._start,  # pyright: ignore[reportPrivateUsage]
     StepSucceeded: Engine._succeeded,  # pyright: ignore[reportPrivateUsage]
     StepFailed: Engine._failed,  # pyright: ignore[reportPrivateUsage]
+    LockRequested: Engine._lock_requested,  # pyright: ignore[reportPrivateUsage]
+    LockReleased: Engine._lock_released,  # pyright: ignore[reportPrivateUsage]
+    LockRenewed: Engine._lock_renewed,  # pyright: ignore[reportPrivateUsage]
     MessageReceived: Engine._received,  # pyright: ignore[reportPrivateUsage]
     MessageMalformed: Engine._malformed,  # pyright: ignore[reportPrivateUsage]
     MessagesJudged: Engine._judged,  # pyright: ignore[reportPrivateUsage]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from everstep.engine import asking, paths, waits
+from everstep.engine import asking, locks, paths, waits
 from everstep.engine.commands import CancelRun, CancelStep, CompleteRun, FailRun, Publish
 from everstep.engine.messages import Envelope, Failure, Outcome
 from everstep.engine.requests import timestamp
@@ -262,5 +262,6 @@ def _end(run: Run, status: Literal["completed", "failed", "cancelled"]) -> None:
     run.status = status
     running = [invocation.id for invocation in run.invocations.values() if invocation.running]
     run.commands.extend(CancelStep(invocation) for invocation in running)
+    locks.end(run)
     run.let_go()
     asking.refuse_pending(run)

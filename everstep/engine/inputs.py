@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from everstep.engine.messages import Envelope, Failure, Outcome
+from everstep.engine.messages import Envelope, Failure, Outcome, StateChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,45 @@ class StepFailed:
     now: float
     invocation: int
     failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class LockRequested:
+    """An `edit_state` block, the invocation's `edit`-th, wants the run's lock.
+
+    `token` is higher for later attempts. After `lease` seconds of silence the holder counts as gone; None: never.
+    """
+
+    now: float
+    invocation: int
+    edit: int
+    token: int
+    lease: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LockReleased:
+    """An `edit_state` block has ended, or waits no more; with `changes` it commits, with None it does not.
+
+    `base` are changes that its step had made before, not committed yet: the block saw the state with them.
+    """
+
+    now: float
+    invocation: int
+    edit: int
+    token: int
+    changes: Sequence[StateChange] | None = None
+    base: Sequence[StateChange] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LockRenewed:
+    """An `edit_state` block is still there: at work with the lock, or waiting for it."""
+
+    now: float
+    invocation: int
+    edit: int
+    token: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +169,9 @@ Input = (
     StartRun
     | StepSucceeded
     | StepFailed
+    | LockRequested
+    | LockReleased
+    | LockRenewed
     | MessageReceived
     | MessageMalformed
     | MessagesJudged

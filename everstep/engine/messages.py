@@ -66,7 +66,7 @@ class Sent:
 
 
 StateChange = Sequence[Any]
-"""One change of the run's state: ``["set", path, value]`` or ``["delete", path]``; paths are dotted."""
+"""One change of the run's state: ``["set", path, value]``, ``["delete", path]`` or ``["clear"]``; paths are dotted."""
 
 
 Effects = Sequence[tuple[str, int]]
@@ -150,7 +150,7 @@ class Outcome:
     `returned` is None, one envelope, or a list of them, which opens a stream. `published` are the events for the run's
     stream that were not flushed before; `attempts` counts the tries it took. `gathers` were told "not yet". With a
     `wait` the pass ended where the step began to wait: its `effects` are those that the next pass does not repeat, and
-    `tries` tells of failures so far.
+    `tries` tells of failures so far. `edits` numbers the `edit_state` blocks that it has committed.
     """
 
     returned: Envelope | list[Envelope] | None = None
@@ -162,6 +162,7 @@ class Outcome:
     wait: Wait | None = None
     effects: Effects = ()
     tries: Mapping[str, Any] | None = None
+    edits: Sequence[int] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form, empty parts left out."""
@@ -180,6 +181,8 @@ class Outcome:
             out["published"] = [event.to_json() for event in self.published]
         if self.attempts != 1:
             out["attempts"] = self.attempts
+        if self.edits:
+            out["edits"] = list(self.edits)
         return out | self._unfinished()
 
     def _unfinished(self) -> dict[str, Any]:
@@ -206,6 +209,9 @@ class Outcome:
         attempts = fields.get("attempts", 1)
         if not isinstance(attempts, int):
             raise ValueError(f"the attempts of an outcome are a whole number; got {attempts!r}")
+        edits = _list(fields.get("edits"), "edits")
+        if not all(isinstance(edit, int) for edit in edits):
+            raise ValueError(f"the edits of an outcome are whole numbers; got {edits!r}")
         return cls(
             _returned(fields.get("returned")),
             [_sent(item) for item in _list(fields.get("sent"), "sent")],
@@ -216,6 +222,7 @@ class Outcome:
             None if fields.get("wait") is None else Wait.from_json(fields["wait"]),
             _runs(fields.get("effects")),
             fields.get("tries"),
+            edits,
         )
 
 

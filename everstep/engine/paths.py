@@ -64,8 +64,12 @@ def problem(operation: Any) -> str | None:
     match operation:
         case ["set", str(path), _] | ["delete", str(path)] if all(path.split(".")):
             return None
+        case ["clear"]:
+            return None
         case _:
-            return f"{operation!r} is no change of state; it must be ['set', path, value] or ['delete', path]"
+            return (
+                f"{operation!r} is no change of state; it must be ['set', path, value], ['delete', path] or ['clear']"
+            )
 
 
 def change(state: State, operation: Sequence[Any]) -> int:
@@ -74,6 +78,10 @@ def change(state: State, operation: Sequence[Any]) -> int:
     What bars the way is replaced by a dict; an index past the end of a list adds to it. The value is copied, so that
     later changes inside it leave the recorded operation as it was.
     """
+    if operation[0] == "clear":
+        gone = size(state)
+        state.clear()
+        return size(state) - gone
     parts = split(operation[1])
     if operation[0] == "delete":
         return _drop(state, parts)
@@ -92,6 +100,11 @@ def change(state: State, operation: Sequence[Any]) -> int:
 def dumps(value: Any) -> str:
     """A value's JSON, compact."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def copied(state: State) -> State:
+    """A copy of a state that shares nothing with it."""
+    return json.loads(dumps(state))
 
 
 def size(value: Any) -> int:

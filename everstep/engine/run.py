@@ -12,6 +12,7 @@ from typing import Any, Literal
 from everstep.engine import paths
 from everstep.engine.buffers import Buffer
 from everstep.engine.commands import Command
+from everstep.engine.locks import Lock
 from everstep.engine.requests import Message, Request
 from everstep.engine.routing import Router
 from everstep.engine.scheduling import Invocation, Scheduler
@@ -35,6 +36,7 @@ class Run:
         self.started_at = 0.0
         self.state: dict[str, Any] = {}
         self.state_size = 2
+        self.lock = Lock()
         self.next_invocation = 1
         self.next_stream = ROOT + 1
         self.next_message = 1
@@ -119,12 +121,13 @@ class Run:
         }
 
     def _suspended(self) -> dict[str, Any]:
-        """What waits and what was collected, where there is any."""
+        """What waits, what was collected and what was edited, where there is any."""
         out: dict[str, Any] = {
             "waiters": [waiter.to_json() for waiter in self.waiters.all.values()],
             "kept": self.kept.to_json(),
             "buffers": [[name, buffer.to_json()] for name, buffer in self.buffers.items()],
             "waited": self.waited,
+            "lock": self.lock.snapshot(),
         }
         return {name: value for name, value in out.items() if value}
 
@@ -158,3 +161,4 @@ class Run:
         self.buffers = {name: Buffer.from_json(item) for name, item in data.get("buffers", ())}
         self.waited = data.get("waited", False)
         self.scheduler.restore(data["scheduler"])
+        self.lock = Lock.restored(data.get("lock", {}))

@@ -34,6 +34,11 @@ class Invocation:
     running: bool = False
     record: Record | None = None
 
+    @property
+    def origin(self) -> int:
+        """Its first number: the same for all its passes."""
+        return self.id if self.record is None else self.record.origin
+
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form."""
         out: dict[str, Any] = {

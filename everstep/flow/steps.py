@@ -9,6 +9,7 @@ from everstep import events as library_events
 from everstep.errors import WorkflowValidationError
 from everstep.event_base import Event, event_from_data
 from everstep.events import InputRequiredEvent, UnresolvedEvent
+from everstep.flow.state import state_type_of
 from everstep.flow.waiting import waiting_steps
 from everstep.step_spec import StepMark, StepSpec, step_mark
 
@@ -67,6 +68,8 @@ class FlowTypes:
     everstep's own, and subclasses of the first that are loaded. Of several loaded subclasses with one name, the one in
     the flow's module is meant; else none is.
 
+    `state` is the type of the flow's state, if its steps declare one.
+
     Example: `FlowTypes(MyFlow).resolve("Draft")`
     """
 
@@ -75,6 +78,7 @@ class FlowTypes:
         self._module = cls.__module__
         self.declared: dict[str, type[Event]] = {}
         specs = step_specs(cls)
+        self.state = state_type_of(self.flow, specs.values())
         for kind in declared_types(specs.values()):
             known = self.declared.setdefault(kind.__name__, kind)
             if known is not kind:

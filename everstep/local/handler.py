@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
 
+from pydantic import BaseModel
+
 from everstep.engine import views
+from everstep.errors import StateValueError
 from everstep.events import Event, StopEvent
-from everstep.handler import StreamItem, WorkflowHandler
+from everstep.handler import HandlerContext, StreamItem, WorkflowHandler
 from everstep.local.run import LocalRun
 
 
@@ -18,6 +21,15 @@ class LocalHandler(WorkflowHandler):
     def __init__(self, run: LocalRun) -> None:
         super().__init__(run.run_id)
         self._run = run
+
+    @property
+    def state_type(self) -> type[BaseModel] | None:
+        return self._run.invoker.types.state
+
+    @property
+    def state_now(self) -> Mapping[str, Any]:
+        """The run's state, at once."""
+        return self._run.engine.run.state
 
     async def stop_event_result(self) -> StopEvent:
         return cast("StopEvent", self._run.invoker.decode(await asyncio.shield(self._run.ended)))
@@ -66,3 +78,18 @@ class LocalHandler(WorkflowHandler):
 
     async def cancel_run(self, reason: str = "") -> None:
         self._run.cancel(reason)
+
+
+def state_of(ctx: Any) -> Any:
+    """What `run(ctx=...)` was given, with the state of the run in place of another run's context.
+
+    Raises:
+        StateValueError: that run is not in this process, so that its state cannot be had at once.
+    """
+    if not isinstance(ctx, HandlerContext):
+        return ctx
+    if not isinstance(ctx.handler, LocalHandler):
+        raise StateValueError(
+            f"the state of run {ctx.handler.run_id} is not in this process: give run(ctx=await handler.state())"
+        )
+    return ctx.handler.state_now

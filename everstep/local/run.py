@@ -29,6 +29,7 @@ from everstep.errors import (
 from everstep.events import Event
 from everstep.invoke import Invoker
 from everstep.judge import judge
+from everstep.local.lock import LocalLocks
 from everstep.local.stream import LocalStream
 from everstep.wire import StepCall
 
@@ -53,6 +54,7 @@ class LocalRun:
         self._errors: dict[int, Exception] = {}
         self._last_error: Exception | None = None
         self._senders: dict[int, asyncio.Future[None]] = {}
+        self._locks = LocalLocks(self.feed, clock)
         self._report = _report if invoker.flow.verbose else _report_nothing
 
     def start(self, event: Event, state: Mapping[str, Any] | None) -> None:
@@ -136,6 +138,14 @@ class LocalRun:
             sender.set_exception(ResponseRefusedError(command.reason))
 
     @_carry_out.register
+    def _(self, command: do.GrantLock) -> None:
+        self._locks.granted(command)
+
+    @_carry_out.register
+    def _(self, command: do.RefuseLock) -> None:
+        self._locks.refused(command)
+
+    @_carry_out.register
     def _(self, command: do.Publish) -> None:
         self.stream.publish(command.event, internal=True)
 
@@ -207,6 +217,7 @@ class LocalRun:
                     state=self._state,
                     publish=lambda event, number=number: self._publish(event, call.invocation, number),
                     retry_info=attempts.retry_info(self._clock()),
+                    lock=self._locks.of(call.invocation, number),
                 )
             except Exception as error:
                 delay = attempts.failed(error, self._clock())

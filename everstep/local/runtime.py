@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from contextlib import suppress
+from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 from everstep.events import Event
 from everstep.handler import WorkflowHandler
 from everstep.invoke import Invoker
-from everstep.local.handler import LocalHandler
+from everstep.local.handler import LocalHandler, state_of
 from everstep.local.run import LocalRun
+from everstep.resource_pool import ResourcePool
 from everstep.runtime import require_loop
-from everstep.state_store import initial_state
+from everstep.state_store import begin_state
 from everstep.workflow import Workflow
 
 SYNC_STEP_THREADS = 128
@@ -29,6 +32,8 @@ class LocalRuntime:
     Args:
         clock: gives epoch seconds; for tests.
 
+    Resources that its steps were given are closed by `aclose`, at the end of an ``async with``, or with the event loop.
+
     Example:
         >>> with use_runtime(LocalRuntime()):
         ...     result = await MyFlow().run(topic="x")
@@ -38,6 +43,27 @@ class LocalRuntime:
         self._clock = clock
         self._executor = ThreadPoolExecutor(SYNC_STEP_THREADS, thread_name_prefix="everstep-step")
         self._gates: WeakKeyDictionary[Workflow, Gate] = WeakKeyDictionary()
+        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopPool] = WeakKeyDictionary()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def _resources(self) -> ResourcePool:
+        """The resources of the present event loop."""
+        loop = asyncio.get_running_loop()
+        pool = self._pools.get(loop)
+        if pool is None:
+            pool = self._pools[loop] = _LoopPool()
+        return pool.resources
+
+    async def aclose(self) -> None:
+        """Close the resources that steps were given on this event loop; the end of the loop does so too."""
+        pool = self._pools.pop(asyncio.get_running_loop(), None)
+        if pool is not None:
+            await pool.open.aclose()
 
     def start(
         self,
@@ -47,14 +73,15 @@ class LocalRuntime:
         run_id: str | None = None,
         ctx: Any | None = None,
     ) -> WorkflowHandler:
-        """Start a run; see `Workflow.run`. `ctx` may be the state to begin with, as a dict.
+        """Start a run; see `Workflow.run`.
 
         Raises:
+            StateValueError: `ctx` is no state that the flow can begin with.
             WorkflowRuntimeError: there is no running event loop.
         """
         loop = require_loop(flow)
-        run = LocalRun(Invoker(flow, self._executor), run_id or str(uuid.uuid4()), loop, self._clock)
-        state = initial_state(ctx)
+        run = LocalRun(Invoker(flow, self._executor, self._resources), run_id or str(uuid.uuid4()), loop, self._clock)
+        state = begin_state(run.invoker.types.state, state_of(ctx))
         if flow.num_concurrent_runs is None:
             run.start(start_event, state)
         else:
@@ -62,6 +89,23 @@ class LocalRuntime:
             gate.enter(lambda: run.start(start_event, state))
             run.ended.add_done_callback(gate.leave)
         return LocalHandler(run)
+
+
+class _LoopPool:
+    """The resources of one event loop; closed with the loop, at the latest."""
+
+    def __init__(self) -> None:
+        self.resources = ResourcePool()
+        # A loop that ends closes the asynchronous generators that were begun on it: that is when resources end too.
+        self.open = self._until_closed()
+        with suppress(StopIteration):  # it begins without waiting for anything
+            self.open.__anext__().send(None)
+
+    async def _until_closed(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await self.resources.aclose()
 
 
 class Gate:

@@ -19,9 +19,11 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from everstep.errors import EverstepError
 from everstep.invoke import Invoker
 from everstep.judge import judge, normal_form
+from everstep.state_store import begin_state
 from everstep.temporal import names
 from everstep.temporal.boundary import Limits
 from everstep.temporal.host import StepHost
+from everstep.temporal.lock_client import LockClient
 from everstep.temporal.payloads import raw
 from everstep.temporal.step_activity import ABSENT_RETRY, StepActivity
 from everstep.temporal.tally import Tally
@@ -41,15 +43,16 @@ class FlowActivities:
     """
 
     def __init__(self, flows: Sequence[Workflow], host: StepHost, client: Client, limits: Limits) -> None:
-        self._invokers = {flow.workflow_name: Invoker(flow, host) for flow in flows}
+        self._invokers = {flow.workflow_name: Invoker(flow, host, host.resources) for flow in flows}
         self._host = host
         self._client = client
         self.limits = limits
 
     def all(self) -> list[Callable[..., Any]]:
         """The functions to register with a worker."""
+        locks = LockClient(self._client, self.limits.payload)
         steps = [
-            StepActivity(invoker, step, self._host, self._client, self.limits.payload).as_activity()
+            StepActivity(invoker, step, self._host, self._client, self.limits.payload, locks).as_activity()
             for invoker in self._invokers.values()
             for step in invoker.specs
         ]
@@ -66,6 +69,7 @@ class FlowActivities:
                 definition = replace(definition, timeout=options["timeout"])
             try:
                 start = normal_form(invoker, definition.start, request["start"])
+                state = begin_state(invoker.types.state, options.get("state"))
             except EverstepError as error:
                 return raw({"refused": f"{definition.name} cannot start: {error}"})
             return raw(
@@ -73,7 +77,7 @@ class FlowActivities:
                     "definition": definition.to_json(),
                     "limits": self.limits.to_json(),
                     "start": start.to_json(),
-                    "state": options.get("state"),
+                    "state": state,
                 }
             )
 

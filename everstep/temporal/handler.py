@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Any, cast
 
+from pydantic import BaseModel
 from temporalio.client import (
     Client,
     WorkflowFailureError,
@@ -71,6 +72,10 @@ class TemporalHandler(WorkflowHandler):
         self._starting = None if started is None else asyncio.ensure_future(started)
         self._stop_event: StopEvent | None = None
         self._ended = False
+
+    @property
+    def state_type(self) -> type[BaseModel] | None:
+        return None if self._types is None else self._types.state
 
     @property
     def workflow(self) -> WorkflowHandle[Any, Any]:

@@ -12,9 +12,14 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 from everstep.errors import WorkflowRuntimeError
+from everstep.resource_pool import ResourcePool
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+STOP_SECONDS = 10.0
+"""How long the steps' loop has to end, with what is open on it."""
 
 
 class StepHost(Executor):
@@ -32,6 +37,7 @@ class StepHost(Executor):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread: threading.Thread | None = None
         self._executor: ThreadPoolExecutor | None = None
+        self._resources: ResourcePool | None = None
 
     def acquire(self) -> None:
         """One more worker needs it."""
@@ -39,7 +45,10 @@ class StepHost(Executor):
         if self._users == 1:
             self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="everstep-step")
             self._loop = asyncio.new_event_loop()
-            self._loop_thread = threading.Thread(target=_run, args=(self._loop,), name="everstep-steps", daemon=True)
+            self._resources = ResourcePool()
+            self._loop_thread = threading.Thread(
+                target=_run, args=(self._loop, self._resources), name="everstep-steps", daemon=True
+            )
             self._loop_thread.start()
 
     def release(self) -> None:
@@ -47,9 +56,15 @@ class StepHost(Executor):
         self._users -= 1
         if self._users == 0 and self._loop is not None and self._loop_thread is not None and self._executor is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._loop_thread.join(timeout=5)
+            self._loop_thread.join(timeout=STOP_SECONDS)
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._loop = None
+
+    def resources(self) -> ResourcePool:
+        """The resources of the steps' loop."""
+        if self._resources is None:
+            raise WorkflowRuntimeError("the worker has stopped; no step can run in it")
+        return self._resources
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the steps' loop, from another loop; cancelling this cancels it there."""
@@ -65,7 +80,7 @@ class StepHost(Executor):
         return self._executor.submit(fn, *args, **kwargs)
 
 
-def _run(loop: asyncio.AbstractEventLoop) -> None:
+def _run(loop: asyncio.AbstractEventLoop, resources: ResourcePool) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
@@ -74,5 +89,6 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
         for task in left:
             task.cancel()
         loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.run_until_complete(resources.aclose())
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()

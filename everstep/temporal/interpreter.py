@@ -26,6 +26,7 @@ from everstep.flow.definition import FlowDefinition
 from everstep.temporal import names
 from everstep.temporal.boundary import Boundary, Limits
 from everstep.temporal.endings import run_failure, run_result
+from everstep.temporal.lock_keeper import LockKeeper
 from everstep.temporal.payloads import dump, pack, raw, raw_bytes, unpack
 from everstep.temporal.step_runner import SERVER_RETRIES, StepRunner
 from everstep.wire import Incoming, MalformedMessageError, parse_answer, parse_event
@@ -47,6 +48,7 @@ class Interpreter:
         self._limits = Limits()
         self._ended: asyncio.Future[do.CompleteRun | do.FailRun | do.CancelRun | None] = asyncio.Future()
         self._boundary: Boundary | None = None
+        self._locks = LockKeeper(self._take)
         self._steps: StepRunner | None = None
         self._early: list[happened.Input | tuple[happened.MessageReceived, asyncio.Future[str | None]]] = []
         self._timers: dict[str, asyncio.Task[None]] = {}
@@ -107,6 +109,16 @@ class Interpreter:
     @workflow.signal(name=names.PUBLISH)
     def published(self, *_: Any) -> None:
         """Events shown by a step that is running: readers find them in the history, nothing is to be done here."""
+
+    @workflow.update(name=names.LOCK)
+    async def lock_update(self, *arguments: Any) -> Any:
+        """A step wants the run's lock, for `edit_state`; gives the state to edit."""
+        return await self._locks.ask(arguments)
+
+    @workflow.signal(name=names.UNLOCK)
+    def unlock_signal(self, *arguments: Any) -> None:
+        """A step gives the run's lock back, with its changes."""
+        self._locks.released(arguments)
 
     @workflow.signal(dynamic=True)
     def unknown_signal(self, name: str, _: Sequence[RawValue]) -> None:
@@ -176,6 +188,7 @@ class Interpreter:
 
     async def _continue(self) -> None:
         """Hand the run over to its next execution, once every sender has its answer."""
+        self._locks.close()
         await workflow.wait_condition(workflow.all_handlers_finished)
         engine = self._engine
         assert engine is not None
@@ -361,6 +374,12 @@ class Interpreter:
         else:
             sender.set_exception(_refused(command.reason))
 
+    def _grant_lock(self, command: do.GrantLock) -> None:
+        self._locks.granted(command)
+
+    def _refuse_lock(self, command: do.RefuseLock) -> None:
+        self._locks.refused(command)
+
     def _publish(self, command: do.Publish) -> None:
         """The engine's own events are not recorded: readers derive them by replaying the history with an observer."""
         observe = type(self).observe
@@ -428,6 +447,8 @@ _CARRY_OUT: dict[type, Callable[[Interpreter, Any], None]] = {
     do.CancelTimer: Interpreter._cancel_timer,  # pyright: ignore[reportPrivateUsage]
     do.JudgeMessage: Interpreter._judge,  # pyright: ignore[reportPrivateUsage]
     do.ReplyToMessage: Interpreter._reply,  # pyright: ignore[reportPrivateUsage]
+    do.GrantLock: Interpreter._grant_lock,  # pyright: ignore[reportPrivateUsage]
+    do.RefuseLock: Interpreter._refuse_lock,  # pyright: ignore[reportPrivateUsage]
     do.Publish: Interpreter._publish,  # pyright: ignore[reportPrivateUsage]
     do.CompleteRun: Interpreter._end,  # pyright: ignore[reportPrivateUsage]
     do.FailRun: Interpreter._end,  # pyright: ignore[reportPrivateUsage]

@@ -14,8 +14,9 @@ from temporalio.service import RPCError
 from everstep.errors import RunAlreadyStartedError, WorkflowRuntimeError
 from everstep.events import Event, event_name, event_to_data
 from everstep.flow.compile import flow_types
+from everstep.handler import HandlerContext, WorkflowHandler
 from everstep.runtime import require_loop
-from everstep.state_store import initial_state
+from everstep.state_store import begin_state
 from everstep.temporal import names
 from everstep.temporal.handler import TemporalHandler
 from everstep.temporal.payloads import raw
@@ -56,18 +57,20 @@ class TemporalRuntime:
 
         Raises:
             WorkflowRuntimeError: there is no running event loop.
+            StateValueError: `ctx` is no state that the flow can begin with.
         """
         require_loop(flow)
         options: dict[str, Any] = {}
         if flow.timeout != type(flow).timeout:
             options["timeout"] = flow.timeout
-        state = initial_state(ctx)
-        if state is not None:
-            options["state"] = state
+        types = flow_types(type(flow))
+        carried = ctx.handler if isinstance(ctx, HandlerContext) else None
+        if ctx is not None and carried is None:
+            options["state"] = begin_state(types.state, ctx)
         run_id = run_id or str(uuid.uuid4())
-        work = self._start(flow.workflow_name, event_to_data(start_event), run_id, options, None)
+        work = self._start(flow.workflow_name, event_to_data(start_event), run_id, options, None, carried)
         stop = event_name(flow.stop_event_class)
-        return TemporalHandler(self.client, run_id, flow_types(type(flow)), stop=stop, started=work)
+        return TemporalHandler(self.client, run_id, types, stop=stop, started=work)
 
     async def start_flow(
         self,
@@ -100,8 +103,17 @@ class TemporalRuntime:
         return TemporalHandler(self.client, run_id)
 
     async def _start(
-        self, flow: str, start: Mapping[str, Any], run_id: str, options: dict[str, Any], task_queue: str | None
+        self,
+        flow: str,
+        start: Mapping[str, Any],
+        run_id: str,
+        options: dict[str, Any],
+        task_queue: str | None,
+        carried: WorkflowHandler | None = None,
     ) -> None:
+        """Start a run; `carried` is one whose state it begins with."""
+        if carried is not None:
+            options = {**options, "state": await carried.state()}
         try:
             await self.client.start_workflow(
                 flow,

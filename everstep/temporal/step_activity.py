@@ -25,6 +25,7 @@ from everstep.exception_data import exception_from_data
 from everstep.invoke import EventRejectedError, Invoker
 from everstep.temporal import names
 from everstep.temporal.host import StepHost
+from everstep.temporal.lock_client import AttemptLock, LockClient
 from everstep.temporal.payloads import dump, raw_bytes
 from everstep.temporal.publisher import Publisher
 from everstep.temporal.tally import LOST_WORKERS_ALLOWED, LocalTallies, Tally
@@ -45,12 +46,21 @@ SHORT_DELAY = 1.0
 class StepActivity:
     """Runs the invocations of one step that Temporal hands to this worker."""
 
-    def __init__(self, invoker: Invoker, step: str, host: StepHost, client: Client, payload_limit: int | None) -> None:
+    def __init__(
+        self,
+        invoker: Invoker,
+        step: str,
+        host: StepHost,
+        client: Client,
+        payload_limit: int | None,
+        locks: LockClient,
+    ) -> None:
         self._invoker = invoker
         self._step = step
         self._host = host
         self._client = client
         self._payload_limit = payload_limit
+        self._locks = locks
         self._local = LocalTallies()
 
     def as_activity(self) -> Callable[..., Any]:
@@ -113,7 +123,7 @@ class StepActivity:
             attempts.last_error = exception_from_data(tally.error)
         while True:
             try:
-                outcome = await self._try(call, attempts, publisher)
+                outcome = await self._try(call, attempts, publisher, self._locks.of(call, info, tally))
                 again = outcome.wait is not None or outcome.gathers
                 return replace(outcome, tries=attempts.tries(time.time())) if again else outcome
             except asyncio.CancelledError:
@@ -160,7 +170,7 @@ class StepActivity:
                     category=ApplicationErrorCategory.BENIGN,  # logged above, in one line
                 ) from error
 
-    async def _try(self, call: StepCall, attempts: Attempts, publisher: Publisher) -> Outcome:
+    async def _try(self, call: StepCall, attempts: Attempts, publisher: Publisher, lock: AttemptLock) -> Outcome:
         scopes: list[StepScope] = []
 
         async def state() -> Mapping[str, Any]:
@@ -172,6 +182,7 @@ class StepActivity:
             state=state,
             publish=publisher.publish,
             retry_info=attempts.retry_info(time.time()),
+            lock=lock,
             scope_made=scopes.append,
         )
         timeout = self._invoker.specs[self._step].options.timeout
@@ -190,6 +201,8 @@ class StepActivity:
             for scope in scopes:
                 scope.cancelled = True
             raise
+        finally:
+            lock.close()
 
     async def _fetch_state(self, call: StepCall) -> Mapping[str, Any]:
         """The run's state by query, for a step whose run has outgrown what rides along."""

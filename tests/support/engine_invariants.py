@@ -18,6 +18,7 @@ def check(engine: Engine) -> None:
     _slots(run)
     _streams(run)
     _people(run)
+    _lock(run)
     _waits(run)
     assert run.state_size == paths.size(run.state)
     if run.status not in ("new", "running"):
@@ -72,6 +73,17 @@ def _people(run: Run) -> None:
         overdue = {due_timer(one) for one in run.requests.values() if one.overdue}
         assert {one for one in run.timers if one.startswith("due:")} == due - overdue
     assert run.judging_keys == {one.key: one.id for one in run.messages.values() if one.key is not None}
+
+
+def _lock(run: Run) -> None:
+    lock = run.lock
+    running = {one.id for one in run.invocations.values() if one.running}
+    holder = {lock.holder.invocation} if lock.holder is not None else set[int]()
+    assert holder or not lock.waiting, "the lock is free, and somebody waits"
+    assert not holder & lock.waiting.keys()
+    assert holder | lock.waiting.keys() | lock.tokens.keys() <= running
+    under_way = [*run.invocations.values(), *(one.invocation for one in run.waiters.all.values())]
+    assert lock.applied.keys() <= {one.origin for one in under_way}
 
 
 def _waits(run: Run) -> None:

@@ -18,8 +18,10 @@ from everstep.engine.commands import (
     Command,
     CompleteRun,
     FailRun,
+    GrantLock,
     JudgeMessage,
     Publish,
+    RefuseLock,
     ReplyToMessage,
     RunStep,
     SetTimer,
@@ -40,7 +42,8 @@ from everstep.engine.inputs import (
     TimerFired,
     Verdict,
 )
-from everstep.engine.messages import Envelope, Failure
+from everstep.engine.messages import Envelope, Failure, Outcome
+from tests.support.engine_edits import Edits
 from tests.support.engine_invariants import check
 from tests.support.random_flows import RandomFlow
 
@@ -73,6 +76,7 @@ class World:
         self.sent_messages: list[int] = []
         self.replies: Counter[int] = Counter()
         self.keys: list[str] = []
+        self.edits = Edits(rng)
 
     def live(self, length: int) -> None:
         """Start, let `length` things happen, and bring the run to rest."""
@@ -82,6 +86,7 @@ class World:
             + [self.judge] * 5
             + [self.answer] * 4
             + [self.send] * 3
+            + [self.edit] * 6
             + [self.fire, self.stale, self.pause, self.resume, self.crash, self.malformed]
         )
         for _ in range(length):
@@ -95,12 +100,13 @@ class World:
 
     def apply(self, what: Input) -> list[Command]:
         """Apply an input, check the engine, and keep account of its commands."""
+        self.edits.before(what, self.engine)
         commands = self.engine.apply(what)
         check(self.engine)
         self.log.append(what)
         self.answers.append(commands)
         for command in commands:
-            self._account(command, again=isinstance(what, Restored))
+            self._account(command, again=isinstance(what, Restored | StepSucceeded))
         if self.saves and self.rng.random() < 0.1:
             self.save()
         return commands
@@ -120,8 +126,14 @@ class World:
         if not self.running:
             return
         number = self.rng.choice(list(self.running))
-        result = self.made.perform(self.running.pop(number))
+        call = self.running.pop(number)
         self.now += self.rng.random()
+        if self.rng.random() < 0.05:
+            claimed = Outcome(state=[["set", "edited", -1]], edits=(7,))
+            commands = self.apply(StepSucceeded(self.now, number, claimed))
+            assert [one for one in commands if isinstance(one, RunStep)] == [call], "it runs again"
+            return
+        result = self.made.perform(call)
         if isinstance(result, Failure):
             self.apply(StepFailed(self.now, number, result))
             return
@@ -130,6 +142,12 @@ class World:
         self.apply(StepSucceeded(self.now, number, result))
         if number not in self.running:  # else a batch was complete: the pass runs again, and this one does not count
             self.effective += [(one.event, one.step) for one in result.sent] + [(one, None) for one in events]
+
+    def edit(self) -> None:
+        """A step asks for the run's lock, holds it, commits, or gives it back."""
+        what = self.edits.next(self.engine, list(self.running), self.now)
+        if what is not None:
+            self.apply(what)
 
     def judge(self) -> None:
         """Some of the messages get their verdicts, in order."""
@@ -209,6 +227,7 @@ class World:
         self.save()
         lost, timers, judging = self.running, self.timers, self.judging
         self.running, self.timers, self.judging = {}, {}, {}
+        self.edits.crashed()
         commands = self.apply(Restored(self.now))
         again = [one.invocation for one in commands if isinstance(one, RunStep)]
         assert again[: len(lost)] == sorted(lost), "what ran runs again first"
@@ -237,11 +256,10 @@ class World:
                 self._began(command, again=again)
             case CancelStep(number):
                 del self.running[number]
-            case SetTimer(timer, at):
-                assert timer not in self.timers
-                self.timers[timer] = at
-            case CancelTimer(timer):
-                del self.timers[timer]
+            case SetTimer() | CancelTimer():
+                self._timer(command)
+            case GrantLock() | RefuseLock():
+                self.edits.told(command, self.engine)
             case JudgeMessage(number):
                 assert number not in self.judging
                 self.judging[number] = command
@@ -254,6 +272,13 @@ class World:
                 assert not self.running
                 self.timers.clear()
                 self.judging.clear()
+
+    def _timer(self, command: SetTimer | CancelTimer) -> None:
+        if isinstance(command, CancelTimer):
+            del self.timers[command.timer]
+        else:
+            assert command.timer not in self.timers
+            self.timers[command.timer] = command.at
 
     def _began(self, command: RunStep, *, again: bool) -> None:
         number = command.invocation
@@ -286,6 +311,7 @@ class World:
         assert all(count == 1 for count in self.delivered.values()), "delivered twice"
         assert all(self.replies[number] == 1 for number in self.sent_messages), "a sender was not told, or told twice"
         assert self.timers == run.timers
+        self.edits.settled(self.engine)
         if run.active:
             self._all_delivered()
 

@@ -53,6 +53,11 @@ class WorkerProcess:
         """Whether the process runs."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int | None:
+        """The id of the process."""
+        return None if self._process is None else self._process.pid
+
     def start(self) -> None:
         """Start it, or start it again."""
         self._process = subprocess.Popen(self._command, cwd=ROOT, env=self._env)
