@@ -84,6 +84,7 @@ async def _run(client: Client, queue: str, flow: str, fields: Mapping[str, Any])
     return await TemporalRuntime(client, task_queue=queue).start_flow(flow, fields)
 
 
+@pytest.mark.slow
 async def test_a_long_step_delays_the_boundary_and_the_run_goes_on(client: Client, task_queue: str) -> None:
     """Steps drain for a while; if one does not end the others go on, and the boundary is crossed later."""
     limits = Limits(continue_at_events=40, drain_seconds=0.3)
@@ -95,6 +96,7 @@ async def test_a_long_step_delays_the_boundary_and_the_run_goes_on(client: Clien
         assert len(await _executions(client, handler)) > 1
 
 
+@pytest.mark.slow
 async def test_past_the_hard_limit_a_running_step_moves_to_the_next_execution(client: Client, task_queue: str) -> None:
     """It runs again behind the boundary, and has failed nothing."""
     limits = Limits(continue_at_events=40, drain_seconds=0.2, heartbeat_seconds=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
@@ -12,6 +13,8 @@ from everstep.temporal import TemporalRuntime, serving
 from everstep.temporal.handler import TemporalHandler
 from tests.support.versioned_flows import version_1, version_2, version_3
 from tests.support.waiting import until
+
+pytestmark = pytest.mark.slow
 
 
 async def _waiting_run(client: Client, queue: str, flow: type[Workflow]) -> TemporalHandler:
