@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from activities.errors import ModelAuthError, ModelOutputInvalid, ModelRefused, ModelStreamCut, ModelTimeout
 from activities.openai_access import OpenAIAccess, is_configured, translated
+from everstep.observe.calls import LlmCall
 
 DEFAULT_MODEL = "gpt-4.1-mini"
 DEFAULT_TIMEOUT = 120.0
@@ -126,6 +127,25 @@ class OpenAIChat:
         Example:
             answer = await chat.complete([{"role": "user", "content": "Say hello."}])
         """
+        options = self._options(schema)
+        with LlmCall(self.model, messages, options) as call:
+            completion = await self._complete(messages, options, schema, on_token)
+            usage = completion.usage
+            call.answered(
+                completion.text,
+                prompt_tokens=usage.prompt_tokens,
+                completion_tokens=usage.completion_tokens,
+                model=completion.model,
+            )
+            return completion
+
+    async def _complete(
+        self,
+        messages: Sequence[Message],
+        options: dict[str, Any],
+        schema: type[M] | None,
+        on_token: Callable[[str], None] | None,
+    ) -> Completion[M]:
         answer = _Answer(self.model, on_token)
         try:
             async with asyncio.timeout(self._timeout):
@@ -134,7 +154,7 @@ class OpenAIChat:
                     model=self.model,
                     stream=True,
                     stream_options={"include_usage": True},
-                    **self._options(schema),
+                    **options,
                 )
                 async with stream:
                     async for chunk in stream:

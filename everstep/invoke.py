@@ -18,6 +18,7 @@ from everstep.engine.messages import Envelope, Outcome
 from everstep.errors import EventDecodeError, StepTimeoutError, UnknownEventError, WorkflowRuntimeError
 from everstep.events import Event, InputRequiredEvent, event_ancestors, event_from_data, event_name, event_to_data
 from everstep.flow.compile import FlowTypes, flow_types, step_specs
+from everstep.observe.here import Here, here
 from everstep.passes import Pass
 from everstep.resource_pool import ResourcePool
 from everstep.retry_policy import RetryInfo
@@ -53,6 +54,7 @@ class Invoker:
         self.types: FlowTypes = flow_types(type(flow))
         self.specs: Mapping[str, StepSpec] = step_specs(type(flow))
         self._steps = frozenset(self.specs)
+        self._flow_name = flow.workflow_name
         self._executor = executor
         self._resources = resources
 
@@ -130,6 +132,7 @@ class Invoker:
             RefusedLock(_LOCAL.format(step)) if spec.options.local else lock,
         )
         context: Context[Any] = Context(scope)
+        here.set(Here(call.run_id, self._flow_name, step, call.invocation))
         if scope_made is not None:
             scope_made(scope)
         try:

@@ -17,7 +17,8 @@ STATE_RIDES_ALONG = 10_000
 class StepCall:
     """One invocation of a step: one event, or a batch for a join, and the run's state while it is small.
 
-    `record` is what earlier passes of the invocation left.
+    `record` is what earlier passes of the invocation left; `trace` is where the run's spans belong, as a W3C
+    traceparent, if it is traced.
     """
 
     run_id: str
@@ -26,6 +27,7 @@ class StepCall:
     batch: Sequence[Envelope] | None = None
     state: Mapping[str, Any] | None = None
     record: Record | None = None
+    trace: str | None = None
 
     @property
     def origin(self) -> int:
@@ -50,6 +52,8 @@ class StepCall:
             out["state"] = self.state
         if self.record is not None:
             out["record"] = self.record.to_json()
+        if self.trace is not None:
+            out["trace"] = self.trace
         return out
 
     @classmethod
@@ -63,6 +67,7 @@ class StepCall:
             None if batch is None else [Envelope.from_json(item) for item in batch],
             data.get("state"),
             None if record is None else Record.from_json(record),
+            data.get("trace"),
         )
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from functools import singledispatchmethod
 from typing import Any
@@ -31,6 +32,10 @@ from everstep.invoke import Invoker
 from everstep.judge import judge
 from everstep.local.lock import LocalLocks
 from everstep.local.stream import LocalStream
+from everstep.observe.ids import RunTrace
+from everstep.observe.port import Tracing, tracing
+from everstep.observe.steps import Attempt, traced
+from everstep.observe.watch import GivenOut, RunWatch
 from everstep.wire import StepCall
 
 
@@ -56,6 +61,8 @@ class LocalRun:
         self._senders: dict[int, asyncio.Future[None]] = {}
         self._locks = LocalLocks(self.feed, clock)
         self._report = _report if invoker.flow.verbose else _report_nothing
+        self._tracing = tracing()
+        self._watch = None if self._tracing is None else self._begin_watch(self._tracing)
 
     def start(self, event: Event, state: Mapping[str, Any] | None) -> None:
         """Begin with the start event."""
@@ -69,7 +76,11 @@ class LocalRun:
         self._applying = True
         try:
             while self._inputs:
-                for command in self.engine.apply(self._inputs.popleft()):
+                what = self._inputs.popleft()
+                commands = self.engine.apply(what)
+                if self._watch is not None:
+                    self._watch.applied(what, commands, live=True)
+                for command in commands:
                     self._carry_out(command)
         finally:
             self._applying = False
@@ -211,7 +222,7 @@ class LocalRun:
             number += 1
             self._report(f"{step} runs on {call.event_name}" + (f" (try {number})" if number > 1 else ""))
             try:
-                outcome = await self.invoker.run(
+                work = self.invoker.run(
                     step,
                     call,
                     state=self._state,
@@ -219,6 +230,7 @@ class LocalRun:
                     retry_info=attempts.retry_info(self._clock()),
                     lock=self._locks.of(call.invocation, number),
                 )
+                outcome = await (work if self._watch is None else self._traced(step, call, number, work))
             except Exception as error:
                 delay = attempts.failed(error, self._clock())
                 self._report(f"{step} failed: {type(error).__name__}: {error}")
@@ -234,6 +246,21 @@ class LocalRun:
                     outcome = replace(outcome, attempts=number, tries=attempts.tries(self._clock()))
                 self._succeeded(step, call.invocation, outcome, number)
                 return
+
+    def _begin_watch(self, tracing: Tracing) -> RunWatch:
+        """The run's id may be used again, so that its trace is named by the time too."""
+        flow = self.invoker.flow
+        trace = tracing.sample(RunTrace.of("local", self.run_id, str(time.time_ns())), flow.workflow_name)
+        return RunWatch(tracing, self.engine.run, self.run_id, trace, flow.span_kind, GivenOut())
+
+    def _traced(
+        self, step: str, call: StepCall, number: int, work: Coroutine[Any, Any, Outcome]
+    ) -> Coroutine[Any, Any, Outcome]:
+        assert self._tracing is not None
+        assert self._watch is not None
+        key = (call.invocation, number)
+        this = Attempt(self.engine.definition.name, step, call, number, key, self._clock())
+        return traced(self._tracing, self._watch.trace, this, work)
 
     def _succeeded(self, step: str, invocation: int, outcome: Outcome, attempt: int) -> None:
         self._report(f"{step} returned {_kinds(outcome)}")

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Protocol, cast
 
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy, SearchAttributeKey
@@ -22,6 +22,7 @@ from everstep.engine import inputs as happened
 from everstep.engine import views
 from everstep.engine.core import Engine
 from everstep.engine.messages import Envelope
+from everstep.engine.run import Run
 from everstep.flow.definition import FlowDefinition
 from everstep.temporal import names
 from everstep.temporal.boundary import Boundary, Limits
@@ -34,6 +35,18 @@ from everstep.wire import Incoming, MalformedMessageError, parse_answer, parse_e
 Observer = Callable[[Envelope], None]
 """Is shown the engine's own events while a history is replayed."""
 
+
+class Watch(Protocol):
+    """Told of all that happens to a run, also while it is replayed; it must not change anything."""
+
+    @property
+    def traceparent(self) -> str | None: ...
+    def applied(self, what: happened.Input, commands: Sequence[do.Command], *, live: bool) -> None: ...
+
+
+Watcher = Callable[[Run], Watch]
+"""Begins to watch the run that the present workflow execution carries on."""
+
 _WAITING = SearchAttributeKey.for_bool(names.WAITING)
 
 
@@ -41,6 +54,7 @@ class Interpreter:
     """The workflow of every flow; `workflow_class` makes one class per flow of it."""
 
     observe: ClassVar[Observer | None] = None
+    watcher: ClassVar[Watcher | None] = None
 
     def __init__(self, *_: Any) -> None:
         self._engine: Engine | None = None
@@ -59,6 +73,7 @@ class Interpreter:
         self._refusal: str | None = None
         self._inputs: deque[happened.Input] = deque()
         self._applying = False
+        self._watch: Watch | None = None
 
     async def main(self, arguments: Sequence[Any]) -> Any:
         """The run, from its start or from where the run before it left off."""
@@ -166,9 +181,7 @@ class Interpreter:
         if "refused" in begun:
             raise ApplicationError(begun["refused"], type="StartRefused", non_retryable=True)
         self._set_up(begun["definition"], begun["limits"])
-        engine = self._engine = Engine(FlowDefinition.from_json(begun["definition"]))
-        self._steps = StepRunner(engine, self._limits, self.feed)
-        self._boundary = Boundary(self, engine.run.scheduler)
+        self._drive(Engine(FlowDefinition.from_json(begun["definition"])))
         self.feed(happened.StartRun(self._now(), Envelope.from_json(begun["start"]), begun.get("state")))
         self._take_early()
 
@@ -176,12 +189,17 @@ class Interpreter:
         self._pinned = definition
         self._limits = Limits.from_json(limits)
 
+    def _drive(self, engine: Engine) -> None:
+        watcher = type(self).watcher
+        watch = self._watch = None if watcher is None else watcher(engine.run)
+        self._engine = engine
+        self._steps = StepRunner(engine, self._limits, self.feed, None if watch is None else watch.traceparent)
+        self._boundary = Boundary(self, engine.run.scheduler)
+
     def _go_on(self, carried: Mapping[str, Any]) -> None:
         self._set_up(carried["definition"], carried["limits"])
         definition = FlowDefinition.from_json(carried["definition"])
-        engine = self._engine = Engine.restore(definition, unpack(carried["engine"]))
-        self._steps = StepRunner(engine, self._limits, self.feed)
-        self._boundary = Boundary(self, engine.run.scheduler)
+        self._drive(Engine.restore(definition, unpack(carried["engine"])))
         self._shown_waiting = carried["waiting"]
         self.feed(happened.Restored(self._now()))
         self._take_early()
@@ -222,7 +240,11 @@ class Interpreter:
         self._applying = True
         try:
             while self._inputs:
-                for command in engine.apply(self._inputs.popleft()):
+                what = self._inputs.popleft()
+                commands = engine.apply(what)
+                if self._watch is not None:
+                    self._watch.applied(what, commands, live=not workflow.unsafe.is_replaying())
+                for command in commands:
                     _CARRY_OUT[type(command)](self, command)
         except Exception as fault:
             if not self._ended.done():
@@ -452,7 +474,7 @@ _CARRY_OUT: dict[type, Callable[[Interpreter, Any], None]] = {
 }
 
 
-def workflow_class(flow: str, observe: Observer | None = None) -> type:
+def workflow_class(flow: str, observe: Observer | None = None, watcher: Watcher | None = None) -> type:
     """The workflow class of a flow: its own workflow type, with the interpreter's code; `observe` is for replays."""
 
     def begin(self: Interpreter, *arguments: Any) -> None:
@@ -469,6 +491,7 @@ def workflow_class(flow: str, observe: Observer | None = None) -> type:
         "__init__": workflow.init(begin),
         "run": workflow.run(run),
         "observe": None if observe is None else staticmethod(observe),
+        "watcher": None if watcher is None else staticmethod(watcher),
     }
     return workflow.defn(name=flow, sandboxed=False)(type(flow, (Interpreter,), body))
 

@@ -46,12 +46,16 @@ class StepRunner:
         engine: knows the steps and holds the state that rides along.
         limits: of the run.
         report: takes what became of a step.
+        trace: where the run's spans belong, for the steps' workers; None where it is not traced.
     """
 
-    def __init__(self, engine: Engine, limits: Limits, report: Callable[[happened.Input], None]) -> None:
+    def __init__(
+        self, engine: Engine, limits: Limits, report: Callable[[happened.Input], None], trace: str | None = None
+    ) -> None:
         self._engine = engine
         self._limits = limits
         self._report = report
+        self._trace = trace
         self._tasks: dict[int, asyncio.Task[Any]] = {}
         self._deferred: deque[do.RunStep] = deque()
         self._deferring = False
@@ -103,6 +107,7 @@ class StepRunner:
             command.batch,
             run.state if rides else None,
             command.record,
+            self._trace,
         )
 
     def _fits(self, step: StepDefinition, size: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -17,11 +18,13 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker, WorkerConfig
 
 from everstep.errors import WorkflowConfigurationError
+from everstep.observe.port import tracing
 from everstep.temporal import names
 from everstep.temporal.boundary import Limits
 from everstep.temporal.flow_activities import FlowActivities
 from everstep.temporal.host import StepHost
 from everstep.temporal.interpreter import workflow_class
+from everstep.temporal.traces import run_watcher
 from everstep.workflow import Workflow
 
 _log = logging.getLogger("everstep.worker")
@@ -31,6 +34,9 @@ MAX_CONCURRENT_STEPS = 100
 
 STICKY_TIMEOUT = timedelta(seconds=2)
 """How long a run waits for the worker that has it in its cache before any other may take it."""
+
+FLUSH_SECONDS = 5.0
+"""How long a worker that stops waits for its last spans to go out."""
 
 BUILD_ID = f"everstep-{version('everstep')}"
 """Tells in the Temporal UI what a worker runs, unless the deployment says more."""
@@ -62,7 +68,11 @@ class EverstepPlugin(SimplePlugin):
         self._limits = limits or Limits()
         self._host = StepHost(step_threads)
         self._activities: list[FlowActivities] = []
-        workflows = [workflow_class(flow.workflow_name) for flow in self._flows]
+        self._tracing = tracing()
+        workflows = [
+            workflow_class(flow.workflow_name, watcher=run_watcher(self._tracing, flow.span_kind))
+            for flow in self._flows
+        ]
         super().__init__("everstep", workflows=workflows)  # pyright: ignore[reportUnknownMemberType]
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
@@ -70,7 +80,7 @@ class EverstepPlugin(SimplePlugin):
         config = super().configure_worker(config)
         assert "client" in config
         client = config["client"]
-        activities = FlowActivities(self._flows, self._host, client, self._limits)
+        activities = FlowActivities(self._flows, self._host, client, self._limits, self._tracing)
         self._activities.append(activities)
         own: Sequence[Any] = config.get("activities", ())  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         config["activities"] = [*own, *activities.all()]
@@ -87,6 +97,8 @@ class EverstepPlugin(SimplePlugin):
             await super().run_worker(worker, next)
         finally:
             self._host.release()
+            if self._tracing is not None:
+                await asyncio.to_thread(self._tracing.flush, FLUSH_SECONDS)
 
 
 @contextlib.asynccontextmanager
