@@ -30,7 +30,7 @@ class _Door:
     """Calls from other threads into a loop: one wake-up for all that come before it takes them in.
 
     Each wake-up is a system call on either side and a fight for the interpreter's lock, which cost more than a short
-    step. Needs no lock: a call is put down before the bell is looked at, and the bell is cleared before calls are taken.
+    step. Needs no lock: a call is put down before the bell is looked at, the bell is cleared before calls are taken.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
