@@ -164,7 +164,7 @@ def _written(value: Any) -> Any:
         return {_TYPE: _name(type(value)), _VALUE: event_to_data(value)}
     if isinstance(value, BaseModel) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
         kind = cast("type[Any]", type(value))
-        return {_TYPE: _name(kind), _VALUE: TypeAdapter(kind).dump_python(value, mode="json")}
+        return {_TYPE: _name(kind), _VALUE: TypeAdapter[Any](kind).dump_python(value, mode="json")}
     if isinstance(value, Mapping):
         return {_key(key): _written(item) for key, item in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, list | tuple):

@@ -13,7 +13,7 @@ import inspect
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import BaseModel
@@ -331,7 +331,7 @@ def differences(entry: Entry) -> list[str]:
         out.append(f"{entry.path} = {entry.default}")
     if entry.parameters is None:
         return out
-    parameters = [p for p in inspect.signature(found).parameters.values() if p.name not in ("self", "cls")]
+    parameters = [p for p in inspect.signature(cast("Any", found)).parameters.values() if p.name not in ("self", "cls")]
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
     ours = {p.name: p for p in parameters}
     for name, default in entry.parameters.items():
