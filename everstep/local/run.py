@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import singledispatchmethod
 from typing import Any
 
-from everstep.attempts import Attempts
+from everstep.attempts import Attempts, jitter_seed
+from everstep.context.snapshot import Snapshot
 from everstep.engine import commands as do
 from everstep.engine import inputs as happened
 from everstep.engine.core import Engine
 from everstep.engine.messages import Envelope, Outcome
 from everstep.engine.stream import shown
 from everstep.errors import (
+    ContextStateError,
     RequestExpiredError,
     ResponseRefusedError,
     WorkflowCancelledByUser,
@@ -28,14 +29,12 @@ from everstep.errors import (
     WorkflowTimeoutError,
 )
 from everstep.events import Event
+from everstep.exception_data import exception_text, exception_to_data
 from everstep.invoke import Invoker
 from everstep.judge import judge
 from everstep.local.lock import LocalLocks
 from everstep.local.stream import LocalStream
-from everstep.observe.ids import RunTrace
-from everstep.observe.port import Tracing, tracing
-from everstep.observe.steps import Attempt, traced
-from everstep.observe.watch import GivenOut, RunWatch
+from everstep.local.traces import LocalTraces
 from everstep.wire import StepCall
 
 
@@ -55,18 +54,50 @@ class LocalRun:
         self._inputs: deque[happened.Input] = deque()
         self._applying = False
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._trying: dict[int, tuple[Attempts, int]] = {}
+        self._tried: dict[int, Mapping[str, Any]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._errors: dict[int, Exception] = {}
         self._last_error: Exception | None = None
         self._senders: dict[int, asyncio.Future[None]] = {}
         self._locks = LocalLocks(self.feed, clock)
         self._report = _report if invoker.flow.verbose else _report_nothing
-        self._tracing = tracing()
-        self._watch = None if self._tracing is None else self._begin_watch(self._tracing)
+        self._traces: LocalTraces | None = None
 
     def start(self, event: Event, state: Mapping[str, Any] | None) -> None:
         """Begin with the start event."""
-        self.feed(happened.StartRun(self._clock(), self.invoker.encode(event), state))
+        now = self._clock()
+        self._trace(now)
+        self.feed(happened.StartRun(now, self.invoker.encode(event), state))
+
+    def resume(self, snapshot: Snapshot) -> None:
+        """Go on from where a run was taken down."""
+        self.engine = snapshot.restored()
+        self._tried = dict(snapshot.tries)
+        self._trace(self.engine.run.started_at)
+        self.feed(happened.Restored(self._clock()))
+
+    def _trace(self, started_at: float) -> None:
+        self._traces = LocalTraces.of(
+            self.engine.run, self.run_id, started_at, self.invoker.flow.span_kind, self._clock
+        )
+
+    def snapshot(self) -> Snapshot:
+        """The run as it is now; it goes on.
+
+        Raises:
+            ContextStateError: it has not begun.
+        """
+        if self.engine.run.status == "new":
+            raise ContextStateError(
+                f"run {self.run_id} has not begun, and cannot be taken down yet: it waits for its turn, as "
+                f"{self.engine.definition.name} has num_concurrent_runs"
+            )
+        now = self._clock()
+        tries = {
+            number: {"attempts": attempt, "tries": attempts.tries(now)}
+            for number, (attempts, attempt) in self._trying.items()
+        }
+        return Snapshot.of(self.run_id, self.engine, tries)
 
     def feed(self, what: happened.Input) -> None:
         """Apply an input and what follows from it."""
@@ -78,8 +109,8 @@ class LocalRun:
             while self._inputs:
                 what = self._inputs.popleft()
                 commands = self.engine.apply(what)
-                if self._watch is not None:
-                    self._watch.applied(what, commands, live=True)
+                if self._traces is not None:
+                    self._traces.watch.applied(what, commands, live=True)
                 for command in commands:
                     self._carry_out(command)
         finally:
@@ -181,10 +212,7 @@ class LocalRun:
             error.add_note(f"in step {command.step!r} of {self.engine.definition.name}, given {command.event}")
         data = {
             "step_name": command.step or "",
-            "exception": {
-                "type": failure.type if failure else type(error).__name__,
-                "message": failure.message if failure else command.message,
-            },
+            "exception": failure.exception if failure else exception_to_data(error),
             "traceback": failure.traceback if failure else "",
             "attempts": failure.attempts if failure else None,
             "elapsed_seconds": failure.elapsed if failure else None,
@@ -216,51 +244,46 @@ class LocalRun:
     async def _run_step(self, step: str, call: StepCall) -> None:
         """All attempts of one invocation."""
         policy, record = self.invoker.specs[step].retry_policy, call.record
-        attempts = Attempts.going_on(policy, call.origin, self._clock(), record and record.tries)
-        number = 0 if record is None else record.attempts
-        while True:
-            number += 1
-            self._report(f"{step} runs on {call.event_name}" + (f" (try {number})" if number > 1 else ""))
-            try:
-                work = self.invoker.run(
-                    step,
-                    call,
-                    state=self._state,
-                    publish=lambda event, number=number: self._publish(event, call.invocation, number),
-                    retry_info=attempts.retry_info(self._clock()),
-                    lock=self._locks.of(call.invocation, number),
-                )
-                outcome = await (work if self._watch is None else self._traced(step, call, number, work))
-            except Exception as error:
-                delay = attempts.failed(error, self._clock())
-                self._report(f"{step} failed: {type(error).__name__}: {error}")
-                if delay is None:
+        number, tries = (0, None) if record is None else (record.attempts, record.tries)
+        taken = self._tried.pop(call.invocation, None)
+        if taken is not None:  # the run was taken down in the midst of attempts, which go on from there
+            number, tries = taken["attempts"], taken["tries"]
+        attempts = Attempts.going_on(policy, jitter_seed(self.run_id, call.origin), self._clock(), tries)
+        try:
+            while True:
+                number += 1
+                self._trying[call.invocation] = attempts, number
+                self._report(f"{step} runs on {call.event_name}" + (f" (try {number})" if number > 1 else ""))
+                try:
+                    outcome = await self._attempt(step, call, attempts, number)
+                except Exception as error:
+                    delay = attempts.failed(error, self._clock())
+                    self._report(f"{step} failed: {type(error).__name__}: {exception_text(error)}")
+                    if delay is None:
+                        break
+                    await asyncio.sleep(delay)
+                else:
                     self._tasks.pop(call.invocation, None)
-                    self._last_error = attempts.last_error
-                    self.feed(happened.StepFailed(self._clock(), call.invocation, attempts.failure()))
+                    if outcome.wait is not None or outcome.gathers:
+                        outcome = replace(outcome, attempts=number, tries=attempts.tries(self._clock()))
+                    self._succeeded(step, call.invocation, outcome, number)
                     return
-                await asyncio.sleep(delay)
-            else:
-                self._tasks.pop(call.invocation, None)
-                if outcome.wait is not None or outcome.gathers:
-                    outcome = replace(outcome, attempts=number, tries=attempts.tries(self._clock()))
-                self._succeeded(step, call.invocation, outcome, number)
-                return
+        finally:
+            self._trying.pop(call.invocation, None)
+        self._tasks.pop(call.invocation, None)
+        self._last_error = attempts.last_error
+        self.feed(happened.StepFailed(self._clock(), call.invocation, attempts.failure()))
 
-    def _begin_watch(self, tracing: Tracing) -> RunWatch:
-        """The run's id may be used again, so that its trace is named by the time too."""
-        flow = self.invoker.flow
-        trace = tracing.sample(RunTrace.of("local", self.run_id, str(time.time_ns())), flow.workflow_name)
-        return RunWatch(tracing, self.engine.run, self.run_id, trace, flow.span_kind, GivenOut())
-
-    def _traced(
-        self, step: str, call: StepCall, number: int, work: Coroutine[Any, Any, Outcome]
-    ) -> Coroutine[Any, Any, Outcome]:
-        assert self._tracing is not None
-        assert self._watch is not None
-        key = (call.invocation, number)
-        this = Attempt(self.engine.definition.name, step, call, number, key, self._clock())
-        return traced(self._tracing, self._watch.trace, this, work)
+    async def _attempt(self, step: str, call: StepCall, attempts: Attempts, number: int) -> Outcome:
+        work = self.invoker.run(
+            step,
+            call,
+            state=self._state,
+            publish=lambda event: self._publish(event, call.invocation, number),
+            retry_info=attempts.retry_info(self._clock()),
+            lock=self._locks.of(call.invocation, number),
+        )
+        return await (work if self._traces is None else self._traces.around(step, call, number, work))
 
     def _succeeded(self, step: str, invocation: int, outcome: Outcome, attempt: int) -> None:
         self._report(f"{step} returned {_kinds(outcome)}")
