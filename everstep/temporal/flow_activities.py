@@ -19,7 +19,6 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from everstep.errors import EverstepError
 from everstep.invoke import Invoker
 from everstep.judge import judge, normal_form
-from everstep.observe.port import Tracing
 from everstep.state_store import begin_state
 from everstep.temporal import names
 from everstep.temporal.boundary import Limits
@@ -28,7 +27,7 @@ from everstep.temporal.lock_client import LockClient
 from everstep.temporal.payloads import raw
 from everstep.temporal.step_activity import ABSENT_RETRY, StepActivity
 from everstep.temporal.tally import Tally
-from everstep.temporal.traces import StepTraces
+from everstep.temporal.telemetry import Telemetry
 from everstep.workflow import Workflow
 
 _log = logging.getLogger("everstep.worker")
@@ -42,26 +41,27 @@ class FlowActivities:
         host: where user code runs.
         client: the worker's client, for queries and signals of running steps.
         limits: what a run that begins on this worker is given.
-        tracing: makes spans, if steps are traced.
+        telemetry: tells of what the steps do.
     """
 
     def __init__(
-        self, flows: Sequence[Workflow], host: StepHost, client: Client, limits: Limits, tracing: Tracing | None = None
+        self, flows: Sequence[Workflow], host: StepHost, client: Client, limits: Limits, telemetry: Telemetry
     ) -> None:
         self._invokers = {flow.workflow_name: Invoker(flow, host, host.resources) for flow in flows}
         self._host = host
         self._client = client
         self.limits = limits
-        self._tracing = tracing
+        self._telemetry = telemetry
 
     def all(self) -> list[Callable[..., Any]]:
         """The functions to register with a worker."""
         locks = LockClient(self._client, self.limits.payload)
+        limit = self.limits.payload
         steps = [
             StepActivity(
-                invoker, step, self._host, self._client, self.limits.payload, locks, self._traces(invoker, step)
+                invoker, step, self._host, self._client, limit, locks, self._telemetry.step(name, step)
             ).as_activity()
-            for invoker in self._invokers.values()
+            for name, invoker in self._invokers.items()
             for step in invoker.specs
         ]
         return [*steps, self._begin(), self._judge(), self._absent()]
@@ -116,9 +116,6 @@ class FlowActivities:
             raise _not_here(f"this worker has no step {info.activity_type!r}; {self._has(info.workflow_type or '')}")
 
         return absent
-
-    def _traces(self, invoker: Invoker, step: str) -> StepTraces | None:
-        return None if self._tracing is None else StepTraces(self._tracing, invoker.flow.workflow_name, step)
 
     def _invoker(self, flow: str) -> Invoker:
         invoker = self._invokers.get(flow)

@@ -44,8 +44,8 @@ class Watch(Protocol):
     def applied(self, what: happened.Input, commands: Sequence[do.Command], *, live: bool) -> None: ...
 
 
-Watcher = Callable[[Run], Watch]
-"""Begins to watch the run that the present workflow execution carries on."""
+Watcher = Callable[[Run], Watch | None]
+"""Begins to watch the run that the present workflow execution carries on; None where there is nothing to tell with."""
 
 _WAITING = SearchAttributeKey.for_bool(names.WAITING)
 

@@ -30,7 +30,7 @@ from everstep.temporal.lock_client import AttemptLock, LockClient
 from everstep.temporal.payloads import dump, raw_bytes
 from everstep.temporal.publisher import Publisher
 from everstep.temporal.tally import LOST_WORKERS_ALLOWED, LocalTallies, Tally
-from everstep.temporal.traces import StepTraces
+from everstep.temporal.telemetry import StepTelemetry
 from everstep.wire import StepCall
 
 _log = logging.getLogger("everstep.worker")
@@ -56,7 +56,7 @@ class StepActivity:
         client: Client,
         payload_limit: int | None,
         locks: LockClient,
-        traces: StepTraces | None = None,
+        telemetry: StepTelemetry | None = None,
     ) -> None:
         self._invoker = invoker
         self._step = step
@@ -64,7 +64,7 @@ class StepActivity:
         self._client = client
         self._payload_limit = payload_limit
         self._locks = locks
-        self._traces = traces
+        self._telemetry = telemetry
         self._local = LocalTallies()
 
     def as_activity(self) -> Callable[..., Any]:
@@ -79,7 +79,7 @@ class StepActivity:
     async def _run(self, call: StepCall) -> RawValue:
         info = activity.info()
         tally = self._local.take(info) if info.is_local else Tally.read(info.heartbeat_details)
-        lost = None if self._traces is None else self._traces.lost(call, tally)
+        lost = None if self._telemetry is None else self._telemetry.lost(call, tally)
         if tally.lost(info.attempt) > LOST_WORKERS_ALLOWED:
             if lost is not None:
                 lost()
@@ -198,8 +198,8 @@ class StepActivity:
             lock=lock,
             scope_made=scopes.append,
         )
-        if self._traces is not None:
-            work = self._traces.around(call, tally, publisher.attempt, work)
+        if self._telemetry is not None:
+            work = self._telemetry.around(call, tally, publisher.attempt, work)
         timeout = self._invoker.specs[self._step].options.timeout
         limit = asyncio.timeout(None if timeout is None else timeout + 1)
         try:

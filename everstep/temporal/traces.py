@@ -49,11 +49,10 @@ class StepTraces:
         self._step = step
 
     def around(
-        self, call: StepCall, tally: Tally, number: int, work: Coroutine[Any, Any, Outcome]
+        self, call: StepCall, tally: Tally, number: int, queued: float, work: Coroutine[Any, Any, Outcome]
     ) -> Coroutine[Any, Any, Outcome]:
-        """An attempt within its span; `number` counts it."""
+        """An attempt within its span; `number` counts it, `queued` is how many seconds it waited for a worker."""
         info = activity.info()
-        queued = (info.started_time - info.current_attempt_scheduled_time).total_seconds()
         key = _key(info, call, info.attempt, tally)
         begun_at = None if tally.repeated else info.started_time.timestamp()
         this = Attempt(self._flow, self._step, call, number, key, begun_at, round(queued, 6))

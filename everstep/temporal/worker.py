@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -18,13 +17,12 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker, WorkerConfig
 
 from everstep.errors import WorkflowConfigurationError
-from everstep.observe.port import tracing
 from everstep.temporal import names
 from everstep.temporal.boundary import Limits
 from everstep.temporal.flow_activities import FlowActivities
 from everstep.temporal.host import StepHost
 from everstep.temporal.interpreter import workflow_class
-from everstep.temporal.traces import run_watcher
+from everstep.temporal.telemetry import Telemetry
 from everstep.workflow import Workflow
 
 _log = logging.getLogger("everstep.worker")
@@ -34,9 +32,6 @@ MAX_CONCURRENT_STEPS = 100
 
 STICKY_TIMEOUT = timedelta(seconds=2)
 """How long a run waits for the worker that has it in its cache before any other may take it."""
-
-FLUSH_SECONDS = 5.0
-"""How long a worker that stops waits for its last spans to go out."""
 
 BUILD_ID = f"everstep-{version('everstep')}"
 """Tells in the Temporal UI what a worker runs, unless the deployment says more."""
@@ -68,10 +63,9 @@ class EverstepPlugin(SimplePlugin):
         self._limits = limits or Limits()
         self._host = StepHost(step_threads)
         self._activities: list[FlowActivities] = []
-        self._tracing = tracing()
+        self._telemetry = Telemetry()
         workflows = [
-            workflow_class(flow.workflow_name, watcher=run_watcher(self._tracing, flow.span_kind))
-            for flow in self._flows
+            workflow_class(flow.workflow_name, watcher=self._telemetry.watcher(flow.span_kind)) for flow in self._flows
         ]
         super().__init__("everstep", workflows=workflows)  # pyright: ignore[reportUnknownMemberType]
 
@@ -80,7 +74,8 @@ class EverstepPlugin(SimplePlugin):
         config = super().configure_worker(config)
         assert "client" in config
         client = config["client"]
-        activities = FlowActivities(self._flows, self._host, client, self._limits, self._tracing)
+        self._telemetry.measure(client)
+        activities = FlowActivities(self._flows, self._host, client, self._limits, self._telemetry)
         self._activities.append(activities)
         own: Sequence[Any] = config.get("activities", ())  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         config["activities"] = [*own, *activities.all()]
@@ -94,11 +89,10 @@ class EverstepPlugin(SimplePlugin):
             activities.limits = self._limits
         self._host.acquire()
         try:
-            await super().run_worker(worker, next)
+            async with self._telemetry.telling(worker.client, indexed=self._limits.search_attributes):
+                await super().run_worker(worker, next)
         finally:
             self._host.release()
-            if self._tracing is not None:
-                await asyncio.to_thread(self._tracing.flush, FLUSH_SECONDS)
 
 
 @contextlib.asynccontextmanager
