@@ -135,11 +135,11 @@ class Invoker:
         try:
             returned = await self._call(spec, self._arguments(spec, given, context), scope)
         except BaseException as error:
-            if this.wait is None or isinstance(error, asyncio.CancelledError):
+            if not this.suspended or isinstance(error, asyncio.CancelledError):
                 raise
             returned = None
         store = context.store
-        if this.wait is None:
+        if not this.suspended:
             this.finish()
             return Outcome(
                 self._returned(spec, returned),
@@ -155,6 +155,7 @@ class Invoker:
             wait=this.wait,
             effects=this.effects,
             edits=store.committed,
+            calls=this.calls,
         )
 
     def _given(self, call: StepCall) -> Event | list[Event]:

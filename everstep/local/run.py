@@ -14,10 +14,13 @@ from functools import singledispatchmethod
 from typing import Any
 
 from everstep.attempts import Attempts
+from everstep.context import StepScope
+from everstep.engine import children, views
 from everstep.engine import commands as do
 from everstep.engine import inputs as happened
 from everstep.engine.core import Engine
 from everstep.engine.messages import Envelope, Outcome
+from everstep.engine.passes import ChildEnd
 from everstep.engine.stream import shown
 from everstep.errors import (
     RequestExpiredError,
@@ -29,20 +32,43 @@ from everstep.errors import (
 from everstep.events import Event
 from everstep.invoke import Invoker
 from everstep.judge import judge
+from everstep.local.children import Above, LocalChildren, MakeRun
 from everstep.local.lock import LocalLocks
 from everstep.local.stream import LocalStream
+from everstep.state_store import begin_state
 from everstep.wire import StepCall
 
 
 class LocalRun:
-    """A run of a flow in this process."""
+    """A run of a flow in this process.
+
+    Args:
+        invoker: runs the steps.
+        run_id: the run's id.
+        loop: where it runs.
+        clock: gives epoch seconds.
+        make: makes the runs of its children.
+        timeout: instead of the flow's own, in seconds.
+        above: takes what it asks people, if it is the child of another run.
+    """
 
     def __init__(
-        self, invoker: Invoker, run_id: str, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]
+        self,
+        invoker: Invoker,
+        run_id: str,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        make: MakeRun,
+        *,
+        timeout: float | None = None,
+        above: Above | None = None,
     ) -> None:
         self.invoker = invoker
         self.run_id = run_id
-        self.engine = Engine(invoker.flow.definition)
+        definition = invoker.flow.definition
+        self.engine = Engine(definition if timeout is None else replace(definition, timeout=timeout), run_id)
+        self.end: ChildEnd | None = None
+        self._above = above
         self.stream = LocalStream()
         self.ended: asyncio.Future[Envelope] = loop.create_future()
         self._loop = loop
@@ -55,11 +81,21 @@ class LocalRun:
         self._last_error: Exception | None = None
         self._senders: dict[int, asyncio.Future[None]] = {}
         self._locks = LocalLocks(self.feed, clock)
+        self._children = LocalChildren(make, self.feed, self.stream.publish, clock)
         self._report = _report if invoker.flow.verbose else _report_nothing
 
     def start(self, event: Event, state: Mapping[str, Any] | None) -> None:
         """Begin with the start event."""
         self.feed(happened.StartRun(self._clock(), self.invoker.encode(event), state))
+
+    def begin(self, start: Mapping[str, Any], state: Mapping[str, Any] | None) -> None:
+        """Begin with the fields of the start event.
+
+        Raises:
+            EverstepError: they do not fit, or the state does not.
+        """
+        event = self.invoker.decode(Envelope(self.engine.definition.start, start))
+        self.start(event, begin_state(self.invoker.types.state, state))
 
     def feed(self, what: happened.Input) -> None:
         """Apply an input and what follows from it."""
@@ -146,17 +182,36 @@ class LocalRun:
         self._locks.refused(command)
 
     @_carry_out.register
+    def _(self, command: do.StartChild) -> None:
+        self._children.start(command)
+
+    @_carry_out.register
+    def _(self, command: do.CancelChild) -> None:
+        self._children.cancel(command)
+
+    @_carry_out.register
+    def _(self, command: do.ForwardAnswer) -> None:
+        self._children.forward(command, self._senders.pop(command.message, None))
+
+    @_carry_out.register
+    def _(self, command: do.RequestChanged) -> None:
+        if self._above is not None:
+            self._above(views.request(self.engine.run, command.request), command.opened)
+
+    @_carry_out.register
     def _(self, command: do.Publish) -> None:
         self.stream.publish(command.event, internal=True)
 
     @_carry_out.register
     def _(self, command: do.CompleteRun) -> None:
+        self.end = children.end_of(self.run_id, command)
         self.stream.publish(command.event)
         self._end()
         self.ended.set_result(command.event)
 
     @_carry_out.register
     def _(self, command: do.FailRun) -> None:
+        self.end = children.end_of(self.run_id, command)
         if command.kind == "timeout":
             data = {"timeout": command.timeout, "active_steps": list(command.active_steps)}
             self._fail("WorkflowTimedOutEvent", data, WorkflowTimeoutError(command.message))
@@ -182,6 +237,7 @@ class LocalRun:
 
     @_carry_out.register
     def _(self, command: do.CancelRun) -> None:
+        self.end = children.end_of(self.run_id, command)
         why = f": {command.reason}" if command.reason else ""
         error = WorkflowCancelledByUser(f"run {self.run_id} of {self.engine.definition.name} was cancelled{why}")
         self._fail("WorkflowCancelledEvent", {}, error)
@@ -207,6 +263,7 @@ class LocalRun:
         policy, record = self.invoker.specs[step].retry_policy, call.record
         attempts = Attempts.going_on(policy, call.origin, self._clock(), record and record.tries)
         number = 0 if record is None else record.attempts
+        scopes: list[StepScope] = []
         while True:
             number += 1
             self._report(f"{step} runs on {call.event_name}" + (f" (try {number})" if number > 1 else ""))
@@ -218,6 +275,7 @@ class LocalRun:
                     publish=lambda event, number=number: self._publish(event, call.invocation, number),
                     retry_info=attempts.retry_info(self._clock()),
                     lock=self._locks.of(call.invocation, number),
+                    scope_made=scopes.append,
                 )
             except Exception as error:
                 delay = attempts.failed(error, self._clock())
@@ -230,7 +288,9 @@ class LocalRun:
                 await asyncio.sleep(delay)
             else:
                 self._tasks.pop(call.invocation, None)
-                if outcome.wait is not None or outcome.gathers:
+                if outcome.calls:
+                    self._children.called(call.origin, len(record.children) if record else 0, scopes[-1].record.flows)
+                if outcome.suspended or outcome.gathers:
                     outcome = replace(outcome, attempts=number, tries=attempts.tries(self._clock()))
                 self._succeeded(step, call.invocation, outcome, number)
                 return
@@ -270,6 +330,8 @@ def _kinds(outcome: Outcome) -> str:
     returned = outcome.returned
     if outcome.wait is not None:
         return f"nothing yet: it waits for {outcome.wait.type}"
+    if outcome.calls:
+        return f"nothing yet: it runs {', '.join(dict.fromkeys(call.flow for call in outcome.calls))}"
     if isinstance(returned, list):
         return f"a list of {len(returned)}"
     return "nothing" if returned is None else returned.type

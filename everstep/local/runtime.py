@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 from everstep.events import Event
 from everstep.handler import WorkflowHandler
 from everstep.invoke import Invoker
+from everstep.local.children import Above
 from everstep.local.handler import LocalHandler, state_of
 from everstep.local.run import LocalRun
 from everstep.resource_pool import ResourcePool
@@ -80,7 +81,7 @@ class LocalRuntime:
             WorkflowRuntimeError: there is no running event loop.
         """
         loop = require_loop(flow)
-        run = LocalRun(Invoker(flow, self._executor, self._resources), run_id or str(uuid.uuid4()), loop, self._clock)
+        run = self._run(flow, run_id or str(uuid.uuid4()), loop)
         state = begin_state(run.invoker.types.state, state_of(ctx))
         if flow.num_concurrent_runs is None:
             run.start(start_event, state)
@@ -89,6 +90,22 @@ class LocalRuntime:
             gate.enter(lambda: run.start(start_event, state))
             run.ended.add_done_callback(gate.leave)
         return LocalHandler(run)
+
+    def _run(
+        self,
+        flow: Workflow,
+        run_id: str,
+        loop: asyncio.AbstractEventLoop,
+        timeout: float | None = None,
+        above: Above | None = None,
+    ) -> LocalRun:
+        """A run that has not begun, and makes its children likewise."""
+
+        def make(flow: Workflow, run_id: str, timeout: float | None, above: Above) -> LocalRun:
+            return self._run(flow, run_id, loop, timeout, above)
+
+        invoker = Invoker(flow, self._executor, self._resources)
+        return LocalRun(invoker, run_id, loop, self._clock, make, timeout=timeout, above=above)
 
 
 class _LoopPool:
