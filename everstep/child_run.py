@@ -53,7 +53,7 @@ def child_call(
         StateValueError: `ctx` is no state that the flow can begin with.
     """
     name = flow.workflow_name
-    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0):
+    if timeout is not None and (isinstance(timeout, bool) or not timeout > 0):
         raise WorkflowRuntimeError(
             f"step {step!r} runs {name} with timeout={timeout!r}: give seconds above 0, or None for the flow's own"
         )

@@ -36,7 +36,7 @@ class ChildCall:
     @classmethod
     def from_json(cls, data: Any) -> ChildCall:
         """The inverse of `to_json`; ValueError says what is wrong."""
-        fields = cast("Mapping[str, Any]", data) if isinstance(data, Mapping) else {}
+        fields: Mapping[str, Any] = cast("Mapping[str, Any]", data) if isinstance(data, Mapping) else {}
         flow, start = fields.get("flow"), fields.get("start")
         if not isinstance(flow, str) or not isinstance(start, Mapping):
             raise ValueError(f"a child needs the name of its flow and the fields of its start event; got {data!r}")

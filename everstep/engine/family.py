@@ -42,7 +42,8 @@ class Child:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Child:
         """The inverse of `to_json`."""
-        return cls(**{**data, "call": ChildCall.from_json(data["call"]), "asked": dict.fromkeys(data["asked"])})
+        rebuilt: dict[str, Any] = {"call": ChildCall.from_json(data["call"]), "asked": dict.fromkeys(data["asked"])}
+        return cls(**{**data, **rebuilt})
 
 
 @dataclass(slots=True)

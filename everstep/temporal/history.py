@@ -266,7 +266,7 @@ def _asked_below(body: Any) -> Iterator[Envelope]:
     items: Any = cast("dict[str, Any]", body).get("requests") if isinstance(body, dict) else None
     for item in items or ():
         match item:
-            case {"opened": True, "view": {"type": str(kind), "question": dict(question)}}:
+            case {"opened": True, "view": {"type": str(kind), "question": question}} if isinstance(question, dict):
                 yield Envelope(kind, cast("dict[str, Any]", question))
             case _:
                 continue

@@ -429,14 +429,14 @@ class AsksOnce(Workflow):
 
 
 async def test_the_only_request_below_needs_no_id(driver: Driver) -> None:
-    """As with a request of the run itself: the usual loop over its stream works with children too."""
+    """As with a request of the run itself."""
     driver.also = [Asks, Between]
     handler = await driver.run(AsksOnce)
-    async for event in handler.stream_events():
-        if isinstance(event, InputRequiredEvent):
-            await driver.open_requests(handler)
-            await handler.respond(Answer(approved=True))
-    assert await handler is True
+    await driver.open_requests(handler)
+    await handler.respond(Answer(approved=True))
+    seen = await driver.seen(handler)
+    assert seen.result is True
+    assert seen.types() == ["Question", "StopEvent"]
 
 
 class Expires(Workflow):
