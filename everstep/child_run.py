@@ -53,7 +53,8 @@ def child_call(
         StateValueError: `ctx` is no state that the flow can begin with.
     """
     name = flow.workflow_name
-    if timeout is not None and (isinstance(timeout, bool) or not timeout > 0):
+    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if timeout is not None and not (number and timeout > 0):
         raise WorkflowRuntimeError(
             f"step {step!r} runs {name} with timeout={timeout!r}: give seconds above 0, or None for the flow's own"
         )
