@@ -53,13 +53,13 @@ def child_call(
         StateValueError: `ctx` is no state that the flow can begin with.
     """
     name = flow.workflow_name
-    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
+    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
     if timeout is not None and not (number and timeout > 0):
         raise WorkflowRuntimeError(
             f"step {step!r} runs {name} with timeout={timeout!r}: give seconds above 0, or None for the flow's own"
         )
     for what, text in (("run_id", run_id), ("task_queue", task_queue)):
-        if text is not None and not (isinstance(text, str) and text):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if text is not None and not (isinstance(text, str) and text):
             raise WorkflowRuntimeError(f"step {step!r} runs {name} with {what}={text!r}: give a text, or leave it out")
     own = flow.timeout if flow.timeout != type(flow).timeout else None
     return ChildCall(
