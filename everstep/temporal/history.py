@@ -25,7 +25,7 @@ from everstep.engine.stream import shown
 from everstep.errors import RunNotFoundError
 from everstep.flow.definition import FlowDefinition
 from everstep.temporal import names
-from everstep.temporal.internal import internal_events
+from everstep.temporal.internal import InternalEvents
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class HistoryReader:
         Args:
             after: the offset of the last event that is not wanted again.
             follow: wait for what comes, until the run ends.
-            internal: also give the engine's own events; costs a replay for each workflow task followed live.
+            internal: also give the engine's own events and the states of steps, derived from the history.
 
         Raises:
             RunNotFoundError: there is no such run, or retention has removed its beginning.
@@ -70,7 +70,7 @@ class HistoryReader:
         while execution is not None:
             following: str | None = None
             self._activities.clear()
-            engine = _EngineEvents(self._client, self._run_id) if internal else None
+            engine = InternalEvents(self._client, self._run_id) if internal else None
             async for event in self._events(execution, follow):
                 items = [item async for item in self._decode(event)]
                 if engine is not None:
@@ -198,26 +198,6 @@ class HistoryReader:
 
     async def _values(self, payloads: Payloads) -> list[Any]:
         return await self._client.data_converter.decode(payloads.payloads)
-
-
-class _EngineEvents:
-    """The engine's own events of one execution, as its history grows."""
-
-    def __init__(self, client: Client, run_id: str) -> None:
-        self._client = client
-        self._run_id = run_id
-        self._history: list[HistoryEvent] = []
-        self._given = 0
-
-    async def after(self, event: HistoryEvent) -> list[Envelope]:
-        """What the workflow task that `event` completes brought; nothing for other events."""
-        self._history.append(event)
-        if event.event_type != EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
-            return []
-        seen = await internal_events(self._client, self._run_id, self._history)
-        new = seen[self._given :]
-        self._given = len(seen)
-        return new
 
 
 class _Skip:
