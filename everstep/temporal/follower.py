@@ -89,7 +89,7 @@ class EngineFollower:
         self._flow = started.workflow_type.name
         values = await self._values(started.input)
         if len(values) > 1 and isinstance(values[1], dict) and "everstep" in values[1]:
-            carried: Mapping[str, Any] = values[1]["everstep"]
+            carried = cast("dict[str, dict[str, Any]]", values[1])["everstep"]
             self._now = _seconds(event)
             definition = FlowDefinition.from_json(carried["definition"])
             self._begin(Engine.restore(definition, unpack(carried["engine"])), carried["limits"])
@@ -98,7 +98,7 @@ class EngineFollower:
     def _begin(self, engine: Engine, limits: Mapping[str, Any]) -> None:
         self._limits = Limits.from_json(limits)
         self._engine = engine
-        self._watch = Watch(engine.run, self._told.append)
+        self._watch = Watch(engine.run, lambda notice: self._told.append(notice))
 
     async def _task_started(self, event: HistoryEvent) -> None:
         started = event.workflow_task_started_event_attributes
