@@ -7,6 +7,7 @@ history grows. What stands in a history that this cannot read is told by `Unread
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from temporalio.api.common.v1 import Payloads
@@ -34,6 +35,14 @@ class UnreadableError(Exception):
     """A history holds something that is not among what is read here."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A notice, and the id of the history event that it belongs to, whenever it was told."""
+
+    at: int
+    event: Envelope
+
+
 class EngineFollower:
     """Follows one execution of a run from its first event.
 
@@ -49,7 +58,9 @@ class EngineFollower:
         self._engine: Engine | None = None
         self._watch: Watch | None = None
         self._limits = Limits()
-        self._told: list[Envelope] = []
+        self._told: list[Told] = []
+        self._reading = 0
+        self._task = 0
         self._now = 0.0
         self._length = 0
         self._size = 0
@@ -60,27 +71,60 @@ class EngineFollower:
         self._judging = 0
         self._early: list[happened.Input] = []
         self._arrived: list[HistoryEvent] = []
+        self._updates: list[HistoryEvent] = []
         self._activities: dict[int, tuple[str, str]] = {}
         self._timers: dict[str, str] = {}
 
-    async def after(self, event: HistoryEvent) -> list[Envelope]:
+    async def after(self, event: HistoryEvent, *, more: bool) -> list[Told]:
         """What an event has brought about: the engine's own events and the states of steps, in order.
+
+        Args:
+            event: the next one of the history.
+            more: the one behind it is at hand. Updates stand behind the workflow task that took them, so what a task
+                brought about is told with the next event then.
 
         Raises:
             UnreadableError: it is not known here what such an event means for a run.
         """
-        kind = event.event_type
-        if kind in _ARRIVING:
-            self._arrived.append(event)  # workflow code sees it with its next task
-        elif kind in _READ:
-            try:
-                await _READ[kind](self, event)
-            except LookupError as error:  # what happened has no place in the engine: something before was not read
-                raise UnreadableError(f"event {event.event_id} does not fit what came before it") from error
-        elif kind not in _NO_MATTER:
-            raise UnreadableError(f"event {event.event_id} is of type {EventType.Name(kind)}")
+        try:
+            await self._read(event, more=more)
+        except LookupError as error:  # what happened has no place in the engine: something before was not read
+            raise UnreadableError(f"event {event.event_id} does not fit what came before it") from error
         told, self._told = self._told, []
         return told
+
+    async def _read(self, event: HistoryEvent, *, more: bool) -> None:
+        kind = event.event_type
+        if self._task and kind == _UPDATED:
+            self._updates.append(event)
+        elif self._task:
+            await self._run_task()
+        self._reading = event.event_id
+        if kind in _ARRIVING:
+            self._arrived.append(event)  # workflow code sees it with its next task
+        elif kind == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+            self._task = event.event_id
+        elif kind in _READ:
+            if not self._task:
+                await _READ[kind](self, event)
+        elif kind not in _NO_MATTER:
+            raise UnreadableError(f"event {event.event_id} is of type {EventType.Name(kind)}")
+        if self._task and not more:
+            await self._run_task()
+
+    async def _run_task(self) -> None:
+        """What workflow code did in a task: signals and updates go first, everything else in order of arrival."""
+        self._reading, self._task = self._task, 0
+        arrived, self._arrived = self._arrived, []
+        updates, self._updates = self._updates, []
+        for event in arrived:
+            if event.event_type == _SIGNALED:
+                await self._signaled(event)
+        for event in updates:
+            await self._updated(event)
+        for event in arrived:
+            if event.event_type != _SIGNALED:
+                await _ARRIVING[event.event_type](self, event)
 
     # The frame: the beginning, workflow tasks, and what was ordered by them
 
@@ -98,18 +142,12 @@ class EngineFollower:
     def _begin(self, engine: Engine, limits: Mapping[str, Any]) -> None:
         self._limits = Limits.from_json(limits)
         self._engine = engine
-        self._watch = Watch(engine.run, lambda notice: self._told.append(notice))
+        self._watch = Watch(engine.run, lambda notice: self._told.append(Told(self._reading, notice)))
 
     async def _task_started(self, event: HistoryEvent) -> None:
         started = event.workflow_task_started_event_attributes
         self._now, self._length = _seconds(event), event.event_id
         self._size, self._suggested = started.history_size_bytes, started.suggest_continue_as_new
-
-    async def _task_completed(self, _: HistoryEvent) -> None:
-        """Signals go first, as they do in workflow code; everything else in order of arrival."""
-        arrived, self._arrived = self._arrived, []
-        for event in sorted(arrived, key=lambda each: each.event_type != _SIGNALED):
-            await _ARRIVING[event.event_type](self, event)
 
     async def _scheduled(self, event: HistoryEvent) -> None:
         scheduled = event.activity_task_scheduled_event_attributes
@@ -304,6 +342,7 @@ def _seconds(event: HistoryEvent) -> float:
 _Reader = Callable[[EngineFollower, HistoryEvent], Awaitable[None]]
 _MESSAGES = (names.RESPOND, names.SEND_EVENT)
 _SIGNALED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+_UPDATED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED
 
 _ARRIVING: dict[int, _Reader] = {
     _SIGNALED: EngineFollower._signaled,  # pyright: ignore[reportPrivateUsage]
@@ -319,11 +358,10 @@ _ARRIVING: dict[int, _Reader] = {
 _READ: dict[int, _Reader] = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED: EngineFollower._started,  # pyright: ignore[reportPrivateUsage]
     EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED: EngineFollower._task_started,  # pyright: ignore[reportPrivateUsage]
-    EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED: EngineFollower._task_completed,  # pyright: ignore[reportPrivateUsage]
     EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED: EngineFollower._scheduled,  # pyright: ignore[reportPrivateUsage]
     EventType.EVENT_TYPE_TIMER_STARTED: EngineFollower._timer_started,  # pyright: ignore[reportPrivateUsage]
     EventType.EVENT_TYPE_MARKER_RECORDED: EngineFollower._marker,  # pyright: ignore[reportPrivateUsage]
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED: EngineFollower._updated,  # pyright: ignore[reportPrivateUsage]
+    _UPDATED: EngineFollower._updated,  # pyright: ignore[reportPrivateUsage]
 }
 """What a workflow task leaves in the history, and what frames it."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, cast
 
 from temporalio.api.common.v1 import Payload, Payloads
@@ -71,14 +72,16 @@ class HistoryReader:
             following: str | None = None
             self._activities.clear()
             engine = InternalEvents(self._client, self._run_id) if internal else None
-            async for event in self._events(execution, follow):
-                items = [item async for item in self._decode(event)]
+            async for event, more in self._events(execution, follow):
+                items = [(event.event_id, item) async for item in self._decode(event)]
                 if engine is not None:
-                    items += [Published(found, "") for found in await engine.after(event)]
-                for index, item in enumerate(items):
-                    offset = f"{execution}:{event.event_id}:{index}"
-                    if skip.passed(offset):
-                        yield Published(item.event, offset, item.invocation, item.attempt)
+                    told = [(one.at, Published(one.event, "")) for one in await engine.after(event, more=more)]
+                    items = sorted([*items, *told], key=lambda each: each[0])
+                for at, group in groupby(items, key=lambda each: each[0]):
+                    for index, (_, item) in enumerate(group):
+                        offset = f"{execution}:{at}:{index}"
+                        if skip.passed(offset):
+                            yield Published(item.event, offset, item.invocation, item.attempt)
                 following = _next_execution(event) or following
             execution = following
 
@@ -92,11 +95,13 @@ class HistoryReader:
         info = found.raw_description.workflow_execution_info
         return info.first_run_id or found.run_id
 
-    async def _events(self, execution: str, follow: bool) -> AsyncIterator[HistoryEvent]:
+    async def _events(self, execution: str, follow: bool) -> AsyncIterator[tuple[HistoryEvent, bool]]:
+        """The events of an execution, each with whether the one behind it is at hand."""
         handle = self._client.get_workflow_handle(self._run_id, run_id=execution)
         try:
-            async for event in handle.fetch_history_events(wait_new_event=follow):
-                yield event
+            events = handle.fetch_history_events(wait_new_event=follow)
+            async for event in events:
+                yield event, events.current_page_index < len(events.current_page or ())
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
                 raise RunNotFoundError(

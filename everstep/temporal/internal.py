@@ -14,7 +14,7 @@ from temporalio.client import Client, WorkflowHistory
 from temporalio.worker import Replayer
 
 from everstep.engine.messages import Envelope
-from everstep.temporal.follower import EngineFollower, UnreadableError
+from everstep.temporal.follower import EngineFollower, Told, UnreadableError
 from everstep.temporal.interpreter import workflow_class
 
 
@@ -33,12 +33,12 @@ class InternalEvents:
         self._history: list[HistoryEvent] = []
         self._given = 0
 
-    async def after(self, event: HistoryEvent) -> list[Envelope]:
-        """What the next event of the history has brought about, in order."""
+    async def after(self, event: HistoryEvent, *, more: bool) -> list[Told]:
+        """What the history has brought about up to its next event, in order; see `EngineFollower.after`."""
         self._history.append(event)
         if self._follower is not None:
             try:
-                new = await self._follower.after(event)
+                new = await self._follower.after(event, more=more)
                 self._given += len(new)
                 return new
             except UnreadableError:
@@ -47,7 +47,7 @@ class InternalEvents:
             return []
         seen = await replayed_events(self._client, self._run_id, self._history)
         new, self._given = seen[self._given :], max(len(seen), self._given)
-        return new
+        return [Told(event.event_id, notice) for notice in new]
 
 
 async def replayed_events(client: Client, run_id: str, history: Sequence[HistoryEvent]) -> list[Envelope]:

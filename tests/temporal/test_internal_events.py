@@ -17,7 +17,8 @@ from tests.temporal.test_replay import HISTORIES
 async def followed(client: Client, history: list[HistoryEvent]) -> list[Envelope]:
     """What a follower tells of a history."""
     follower = EngineFollower(client, "run")
-    return [told for event in history for told in await follower.after(event)]
+    last = history[-1]
+    return [told.event for event in history for told in await follower.after(event, more=event is not last)]
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: f"{path.parent.name}/{path.stem}")
