@@ -113,25 +113,11 @@ class Invoker:
             given = self._given(spec, call)
         except (EventDecodeError, UnknownEventError) as error:
             raise EventRejectedError(f"step {step!r} cannot take its event: {error}") from error
-        only = next(iter(given.values()))
         this = Pass(step, call.record, may_wait=not spec.options.local)
-        scope = StepScope(
-            call.run_id,
-            step,
-            call.invocation,
-            retry_info,
-            state,
-            self.encode,
-            publish,
-            self._steps,
-            call.origin,
-            this,
-            only if isinstance(only, Event) and len(given) == 1 else None,
-            functools.partial(self._unwrap, step),
-            self.types.state,
-            RefusedLock(_LOCAL.format(step)) if spec.options.local else lock,
-        )
-        context: Context[Any] = Context(scope)
+        only = given[spec.parameters[0].name] if len(given) == 1 else None
+        collected = only if isinstance(only, Event) else None
+        scope = self._scope(spec, call, this, collected, state, publish, retry_info, lock)
+        context: Context[Any] = Context.of_step(scope)
         if scope_made is not None:
             scope_made(scope)
         try:
@@ -140,24 +126,41 @@ class Invoker:
         except BaseException as error:
             if this.wait is None or isinstance(error, asyncio.CancelledError):
                 raise
-            returned = None
+            return _suspended(this, context)
+        if this.wait is not None:  # its code has swallowed the suspension; what it did since does not count
+            return _suspended(this, context)
+        this.finish()
         store = context.store
-        if this.wait is None:
-            this.finish()
-            return Outcome(
-                self._returned(spec, returned),
-                context.sent,
-                store.changes,
-                gathers=this.gathers,
-                edits=store.committed,
-            )
         return Outcome(
-            sent=context.sent,
-            state=store.changes,
-            gathers=this.gathers,
-            wait=this.wait,
-            effects=this.effects,
-            edits=store.committed,
+            self._returned(spec, returned), context.sent, store.changes, gathers=this.gathers, edits=store.committed
+        )
+
+    def _scope(
+        self,
+        spec: StepSpec,
+        call: StepCall,
+        this: Pass,
+        given: Event | None,
+        state: StateSource,
+        publish: Callable[[Envelope], None],
+        retry_info: RetryInfo,
+        lock: StateLock | None,
+    ) -> StepScope:
+        return StepScope(
+            call.run_id,
+            spec.name,
+            call.invocation,
+            retry_info,
+            state,
+            self.encode,
+            publish,
+            self._steps,
+            call.origin,
+            this,
+            given,
+            functools.partial(self._unwrap, spec.name),
+            self.types.state,
+            RefusedLock(_LOCAL.format(spec.name)) if spec.options.local else lock,
         )
 
     def _given(self, spec: StepSpec, call: StepCall) -> dict[str, Any]:
@@ -266,6 +269,19 @@ def _placed(spec: StepSpec, events: Sequence[Event]) -> dict[str, Any]:
         if name is not None:
             out[name] = event
     return out
+
+
+def _suspended(this: Pass, context: Context[Any]) -> Outcome:
+    """What a pass that waits has done so far."""
+    store = context.store
+    return Outcome(
+        sent=context.sent,
+        state=store.changes,
+        gathers=this.gathers,
+        wait=this.wait,
+        effects=this.effects,
+        edits=store.committed,
+    )
 
 
 def _due(due: timedelta | datetime | float) -> tuple[float | None, float | None]:
