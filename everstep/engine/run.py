@@ -30,6 +30,7 @@ class Run:
     def __init__(self, definition: FlowDefinition, run_id: str = "") -> None:
         self.id = run_id
         self.definition = definition
+        self.protocol = definition.protocol
         self.router = Router(definition)
         self.scheduler = Scheduler(definition.steps, definition.max_in_flight)
         self.status: RunStatus = "new"

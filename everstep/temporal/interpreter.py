@@ -22,6 +22,7 @@ from everstep.engine import views
 from everstep.engine.children import end_of
 from everstep.engine.core import Engine
 from everstep.engine.messages import Envelope
+from everstep.engine.notices import Watch
 from everstep.flow.definition import FlowDefinition
 from everstep.temporal import names
 from everstep.temporal.boundary import Boundary, Limits
@@ -36,7 +37,7 @@ from everstep.temporal.step_runner import StepRunner
 from everstep.temporal.timers import Timers
 
 Observer = Callable[[Envelope], None]
-"""Is shown the engine's own events while a history is replayed."""
+"""Is shown the engine's own events and the states of steps while a history is replayed."""
 
 End = do.CompleteRun | do.FailRun | do.CancelRun
 
@@ -63,6 +64,7 @@ class Interpreter(Doors):
         self._shown_waiting = False
         self._inputs: deque[happened.Input] = deque()
         self._applying = False
+        self._watch: Watch | None = None
         self._fed = 0
         self._carried: tuple[int, bytes] = (-1, b"")
 
@@ -139,6 +141,9 @@ class Interpreter(Doors):
         self.engine = engine
         self.steps = StepRunner(engine, self._limits, self.feed)
         self._boundary = Boundary(self, engine.run.scheduler)
+        observe = type(self).observe
+        if observe is not None:
+            self._watch = Watch(engine.run, observe)
         return engine
 
     async def _continue(self) -> NoReturn:
@@ -178,7 +183,11 @@ class Interpreter(Doors):
         try:
             while self._inputs:
                 self._fed += 1
-                for command in engine.apply(self._inputs.popleft()):
+                now = self._inputs.popleft()
+                commands = engine.apply(now)
+                if self._watch is not None:
+                    self._watch.saw(now, commands)
+                for command in commands:
                     _CARRY_OUT[type(command)](self, command)
         except Exception as fault:
             self.break_off(fault)
@@ -231,10 +240,7 @@ class Interpreter(Doors):
             self.children.forward(command)
 
     def _publish(self, command: do.Publish) -> None:
-        """The engine's own events are not recorded: readers derive them by replaying the history with an observer."""
-        observe = type(self).observe
-        if observe is not None:
-            observe(command.event)
+        """The engine's own events are not recorded: who wants them follows the history with an engine of their own."""
 
     def _end(self, command: End) -> None:
         self.timers.clear()

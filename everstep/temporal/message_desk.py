@@ -16,11 +16,10 @@ from temporalio.exceptions import ApplicationError
 from everstep.engine import commands as do
 from everstep.engine import inputs as happened
 from everstep.engine.core import Engine
-from everstep.engine.messages import Envelope
 from everstep.temporal import names
 from everstep.temporal.payloads import raw
 from everstep.temporal.step_runner import SERVER_RETRIES
-from everstep.wire import Incoming, MalformedMessageError
+from everstep.wire import Incoming, MalformedMessageError, received
 
 Parse = Callable[[Sequence[Any]], Incoming]
 """Reads what a signal or an update brought."""
@@ -87,7 +86,7 @@ class MessageDesk:
         except MalformedMessageError as error:
             self.take(happened.MessageMalformed(workflow.time(), list(arguments), str(error)))
             return
-        self.take(_received(message, answer, None))
+        self.take(received(message, workflow.time(), answer=answer, key=None))
 
     async def update(self, parse: Parse, arguments: Sequence[Any], *, answer: bool) -> Any:
         """A message; gives what became of it, or raises why it was refused."""
@@ -97,14 +96,14 @@ class MessageDesk:
             self.take(happened.MessageMalformed(workflow.time(), list(arguments), str(error)))
             raise _refused(str(error)) from None
         key = workflow.current_update_info()
-        received = _received(message, answer, key.id if key else None)
+        taken = received(message, workflow.time(), answer=answer, key=key.id if key else None)
         sender: asyncio.Future[str | None] = asyncio.Future()
         if self._refusal is not None:
             raise _refused(self._refusal)
         if self._engine is None:
-            self._early.append((received, sender))
+            self._early.append((taken, sender))
         else:
-            self._receive(received, sender)
+            self._receive(taken, sender)
         request = await sender
         return {"accepted": True} if request is None else {"accepted": True, "request": request}
 
@@ -170,14 +169,7 @@ class MessageDesk:
         if error is not None:
             self._run.break_off(error)
             return
-        verdicts = [
-            happened.Verdict(
-                item["message"],
-                Envelope.from_json(item["event"]) if item.get("event") else None,
-                item.get("reason", ""),
-            )
-            for item in task.result()["verdicts"]
-        ]
+        verdicts = [happened.Verdict.from_json(item) for item in task.result()["verdicts"]]
         self.judging = bool(self._to_judge)
         if self._to_judge:
             self._judge_batch()
@@ -186,9 +178,3 @@ class MessageDesk:
 
 def _refused(reason: str) -> ApplicationError:
     return ApplicationError(reason, type="ResponseRefused", non_retryable=True)
-
-
-def _received(message: Incoming, answer: bool, key: str | None) -> happened.MessageReceived:
-    return happened.MessageReceived(
-        workflow.time(), message.data, message.type, answer, message.request, message.step, message.by, key
-    )
