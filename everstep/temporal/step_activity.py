@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -67,8 +68,8 @@ class StepActivity:
         """The activity function to register."""
 
         @activity.defn(name=names.step_activity(self._invoker.flow.workflow_name, self._step))
-        async def run(call: dict[str, Any]) -> RawValue:
-            return await self._run(StepCall.from_json(call))
+        async def run(call: RawValue) -> RawValue:  # raw: the converter would walk through it by its annotation
+            return await self._run(StepCall.from_json(json.loads(call.payload.data)))
 
         return run
 
