@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from everstep.engine.inputs import MessageReceived
 from everstep.engine.messages import Envelope
 from everstep.engine.passes import Record
 
@@ -17,8 +18,8 @@ STATE_RIDES_ALONG = 10_000
 class StepCall:
     """One invocation of a step: one event, or a batch for a join, and the run's state while it is small.
 
-    `record` is what earlier passes of the invocation left; `trace` is where the run's spans belong, as a W3C
-    traceparent, if it is traced.
+    `record` is what earlier passes of the invocation left. `one_each`: the batch is one event for each of the step's
+    parameters. `trace` is where the run's spans belong, as a W3C traceparent, if it is traced.
     """
 
     run_id: str
@@ -27,6 +28,7 @@ class StepCall:
     batch: Sequence[Envelope] | None = None
     state: Mapping[str, Any] | None = None
     record: Record | None = None
+    one_each: bool = False
     trace: str | None = None
 
     @property
@@ -38,7 +40,7 @@ class StepCall:
     def event_name(self) -> str:
         """What this call is about, in a word or two."""
         if self.batch is not None:
-            return f"{len(self.batch)} events"
+            return ", ".join(event.type for event in self.batch) if self.one_each else f"{len(self.batch)} events"
         return self.event.type if self.event else "nothing"
 
     def to_json(self) -> dict[str, Any]:
@@ -52,6 +54,8 @@ class StepCall:
             out["state"] = self.state
         if self.record is not None:
             out["record"] = self.record.to_json()
+        if self.one_each:
+            out["one_each"] = True
         if self.trace is not None:
             out["trace"] = self.trace
         return out
@@ -67,6 +71,7 @@ class StepCall:
             None if batch is None else [Envelope.from_json(item) for item in batch],
             data.get("state"),
             None if record is None else Record.from_json(record),
+            data.get("one_each", False),
             data.get("trace"),
         )
 
@@ -84,6 +89,11 @@ class Incoming:
     request: str | None = None
     step: str | None = None
     by: str | None = None
+
+
+def received(message: Incoming, now: float, *, answer: bool, key: str | None) -> MessageReceived:
+    """A message as the engine takes it in; `key` is the sender's own id of it."""
+    return MessageReceived(now, message.data, message.type, answer, message.request, message.step, message.by, key)
 
 
 _ANSWER_KEYS = ("request", "by", "type")

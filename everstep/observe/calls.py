@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 from everstep.observe import describe, names
 from everstep.observe.meters import meters
@@ -22,6 +22,9 @@ DOCUMENTS_SHOWN = 50
 
 MESSAGES_SHOWN = 50
 """How many messages of a conversation are told: the last ones."""
+
+
+_ANSWER = names.LLM_OUTPUT_MESSAGE.format(0)
 
 
 class Document(NamedTuple):
@@ -82,7 +85,7 @@ class LlmCall(_Call):
 
     Args:
         model: as asked for.
-        messages: the conversation, each with ``role`` and ``content``.
+        messages: the conversation: objects or mappings with ``role`` and ``content``.
         parameters: what else was asked for.
 
     Example:
@@ -91,9 +94,7 @@ class LlmCall(_Call):
         ...     call.answered(answer.text, prompt_tokens=answer.read, completion_tokens=answer.written)
     """
 
-    def __init__(
-        self, model: str, messages: Sequence[Mapping[str, Any]] = (), parameters: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, model: str, messages: Sequence[Any] = (), parameters: Mapping[str, Any] | None = None) -> None:
         super().__init__(f"chat {model}", "LLM", quiet=True)
         self._model = model
         self._messages = messages
@@ -107,13 +108,24 @@ class LlmCall(_Call):
         }
         if payloads:
             for number, message in enumerate(self._messages[-MESSAGES_SHOWN:]):
-                told |= _message(names.LLM_INPUT_MESSAGE.format(number), str(message.get("role", "")), _text(message))
+                told |= _message(names.LLM_INPUT_MESSAGE.format(number), _field(message, "role"), _text(message))
             if self._messages:
                 told |= describe.content(names.INPUT, names.INPUT_TYPE, _text(self._messages[-1]))
         return told
 
-    def answered(self, text: str, *, prompt_tokens: int = 0, completion_tokens: int = 0, model: str = "") -> None:
-        """What came back: the text, tokens read and written, and the model that the server names."""
+    def answered(
+        self,
+        text: str,
+        *,
+        prompt_tokens: int = 0,
+        completion_tokens: int = 0,
+        model: str = "",
+        tool_calls: Sequence[tuple[str, Any]] = (),
+    ) -> None:
+        """What came back: the text, tokens read and written, the model that the server names.
+
+        `tool_calls` are the tools that the model wants to be called, each by name with its arguments.
+        """
         meters().tokens(model or self._model, prompt_tokens, completion_tokens)
         counts: dict[str, Any] = {
             names.LLM_MODEL: model or self._model,
@@ -122,9 +134,10 @@ class LlmCall(_Call):
             names.LLM_TOTAL_TOKENS: prompt_tokens + completion_tokens,
         }
         self._tell(
-            counts | {names.OUTPUT_SIZE: len(text)},
+            counts | {names.OUTPUT_SIZE: len(text)} | _tools_asked(tool_calls),
             message=lambda: _message(names.LLM_OUTPUT_MESSAGE.format(0), "assistant", text),
             output=lambda: describe.content(names.OUTPUT, names.OUTPUT_TYPE, text),
+            arguments=lambda: _tool_arguments(tool_calls),
         )
 
 
@@ -212,13 +225,31 @@ class ToolCall(_Call):
         )
 
 
-def _text(message: Mapping[str, Any]) -> str:
-    content = message.get("content") or ""
-    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, default=str)
+def _text(message: Any) -> str:
+    return _field(message, "content")
+
+
+def _field(message: Any, name: str) -> str:
+    value: Any = cast("Mapping[str, Any]", message).get(name) if isinstance(message, Mapping) else None
+    value = getattr(message, name, value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str) if value else ""
 
 
 def _message(at: str, role: str, text: str) -> dict[str, Any]:
     return {at + names.MESSAGE_ROLE: role, at + names.MESSAGE_CONTENT: describe.shortened(text)}
+
+
+def _tools_asked(tool_calls: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    at = _ANSWER + names.MESSAGE_TOOL_NAME
+    return {at.format(number): name for number, (name, _) in enumerate(tool_calls)}
+
+
+def _tool_arguments(tool_calls: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    at = _ANSWER + names.MESSAGE_TOOL_ARGUMENTS
+    return {
+        at.format(number): describe.shortened(json.dumps(arguments, ensure_ascii=False, default=str))
+        for number, (_, arguments) in enumerate(tool_calls)
+    }
 
 
 def _contents(documents: Sequence[Document]) -> dict[str, Any]:

@@ -43,6 +43,9 @@ def outcome(result: Outcome, *, payloads: bool) -> dict[str, Any]:
         out[names.STATE_CHANGES] = len(result.state)
     if result.wait is not None:
         out |= {names.OUTCOME: "waits", names.WAITS_FOR: result.wait.type}
+    elif result.calls:
+        flows = ", ".join(dict.fromkeys(call.flow for call in result.calls))
+        out |= {names.OUTCOME: "waits", names.WAITS_FOR: flows}
     elif result.gathers:
         out[names.OUTCOME] = "collects"
     if payloads and (returned or sent):

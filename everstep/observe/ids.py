@@ -18,6 +18,8 @@ _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 class RunTrace:
     """The trace of a run, and the run's own span in it, which the others hang under.
 
+    A run that another one has started as its child is in that one's trace; `parent_id` is the span of the run above.
+
     Example:
         >>> RunTrace.of("default", "run-1", "execution").traceparent()
         '00-…-…-01'
@@ -26,6 +28,7 @@ class RunTrace:
     trace_id: int
     span_id: int
     sampled: bool = True
+    parent_id: int | None = None
 
     @classmethod
     def of(cls, *identity: str) -> Self:
@@ -39,6 +42,11 @@ class RunTrace:
         if found is None:
             return None
         return cls(int(found[1], 16), int(found[2], 16), bool(int(found[3], 16) & 1))
+
+    def under(self, traceparent: object) -> Self | None:
+        """The same run as the child of the one whose traceparent this is; None where it is none."""
+        above = self.parse(traceparent) if isinstance(traceparent, str) else None
+        return None if above is None else type(self)(above.trace_id, self.span_id, above.sampled, above.span_id)
 
     def traceparent(self) -> str:
         """The W3C form: 00-trace-span-flags."""

@@ -25,6 +25,8 @@ LLM_TOTAL_TOKENS = "llm.token_count.total"
 LLM_INPUT_MESSAGE = "llm.input_messages.{}.message."
 LLM_OUTPUT_MESSAGE = "llm.output_messages.{}.message."
 MESSAGE_ROLE, MESSAGE_CONTENT = "role", "content"
+MESSAGE_TOOL_NAME = "tool_calls.{}.tool_call.function.name"
+MESSAGE_TOOL_ARGUMENTS = "tool_calls.{}.tool_call.function.arguments"
 
 EMBEDDING_MODEL = "embedding.model_name"
 EMBEDDING_TEXT = "embedding.embeddings.{}.embedding.text"

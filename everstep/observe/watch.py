@@ -92,8 +92,9 @@ class RunWatch:
             self._wait(request)
 
     def _waits(self) -> bool:
-        """Whether the run has ever waited for a person, or for an event."""
-        return bool(self._run.request_counts) or self._run.waited
+        """Whether the run, or one below it, has ever waited for a person, or for an event."""
+        run = self._run
+        return bool(run.request_counts) or run.waited or bool(run.family.requests)
 
     def _closed(self) -> list[Request]:
         """The requests that were closed since the last look."""

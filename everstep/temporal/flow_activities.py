@@ -22,6 +22,7 @@ from everstep.judge import judge, normal_form
 from everstep.state_store import begin_state
 from everstep.temporal import names
 from everstep.temporal.boundary import Limits
+from everstep.temporal.child_watch import watch_activity
 from everstep.temporal.host import StepHost
 from everstep.temporal.lock_client import LockClient
 from everstep.temporal.payloads import raw
@@ -56,15 +57,21 @@ class FlowActivities:
     def all(self) -> list[Callable[..., Any]]:
         """The functions to register with a worker."""
         locks = LockClient(self._client, self.limits.payload)
-        limit = self.limits.payload
         steps = [
             StepActivity(
-                invoker, step, self._host, self._client, limit, locks, self._telemetry.step(name, step)
+                invoker,
+                step,
+                self._host,
+                self._client,
+                self.limits.payload,
+                locks,
+                self._invokers.keys(),
+                self._telemetry.step(invoker.flow.workflow_name, step),
             ).as_activity()
-            for name, invoker in self._invokers.items()
+            for invoker in self._invokers.values()
             for step in invoker.specs
         ]
-        return [*steps, self._begin(), self._judge(), self._absent()]
+        return [*steps, self._begin(), self._judge(), watch_activity(self._client), self._absent()]
 
     def _begin(self) -> Callable[..., Any]:
         @activity.defn(name=names.BEGIN)

@@ -151,4 +151,4 @@ class StepMeter:
 
 
 def _outcome(outcome: Outcome) -> str:
-    return "succeeded" if outcome.wait is None else "waits"
+    return "waits" if outcome.suspended else "succeeded"

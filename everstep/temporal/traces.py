@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, cast
 
 from temporalio import activity, workflow
 
@@ -14,6 +14,7 @@ from everstep.observe.names import Kind
 from everstep.observe.port import Tracing
 from everstep.observe.steps import Attempt, lost, traced
 from everstep.observe.watch import GivenOut, RunWatch
+from everstep.temporal import names
 from everstep.temporal.tally import Tally
 from everstep.wire import StepCall
 
@@ -28,9 +29,11 @@ def run_watcher(tracing: Tracing | None, kind: Kind) -> Callable[[Run], RunWatch
     def watch(run: Run) -> RunWatch:
         info = workflow.info()
         # The first execution names the run over all that follow it; a run id may be used again once a run has failed.
-        trace = RunTrace.of(info.namespace, info.workflow_id, info.first_execution_run_id)
-        sampled = tracing.sample(trace, run.definition.name)
-        return RunWatch(tracing, run, info.workflow_id, sampled, kind, given_out)
+        own = RunTrace.of(info.namespace, info.workflow_id, info.first_execution_run_id)
+        options: Any = workflow.memo_value(names.MEMO, None)
+        above = cast("Mapping[str, Any]", options).get("trace") if isinstance(options, dict) else None
+        trace = own.under(above) or tracing.sample(own, run.definition.name)
+        return RunWatch(tracing, run, info.workflow_id, trace, kind, given_out)
 
     return watch
 

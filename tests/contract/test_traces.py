@@ -197,6 +197,36 @@ async def test_each_pass_of_a_waiting_step_is_a_span(driver: Driver, traces: Tra
     assert _attributes(traces, "wait for a person: Approve")["everstep.request.status"] == "answered"
 
 
+class Above(Workflow):
+    """Runs another flow as a child."""
+
+    @step
+    async def begin(self, ctx: Context, ev: Ask) -> StopEvent:
+        return StopEvent(result=await ctx.run(Patient, text=ev.text))
+
+
+async def test_a_child_is_in_the_trace_of_its_parent(driver: Driver, traces: Traces) -> None:
+    """Its spans hang under the span of the run above, also while it waits for a person."""
+    driver.also = [Patient]
+    handler = await driver.run(Above, text="x")
+    await driver.open_requests(handler)
+    traces.until("Above")
+    traces.until("Patient")
+    assert traces.tree().lines() == ["Above", "  begin", "  Patient", "    work"]
+    await handler.respond({"approved": True})
+    assert await handler is True
+    traces.until("Above completed")
+    assert sorted(set(traces.tree().lines())) == [
+        "    Patient completed",
+        "    wait for a person: Approve",
+        "    work",
+        "  Above completed",
+        "  Patient",
+        "  begin",
+        "Above",
+    ]
+
+
 class Logging(Workflow):
     @step
     async def say(self, ev: Ask) -> StopEvent:

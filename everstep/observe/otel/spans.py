@@ -92,7 +92,7 @@ class Spans:
 
     def sample(self, where: RunTrace, name: str) -> RunTrace:
         decided = self._provider.sampler.should_sample(_NOTHING, where.trace_id, name)
-        return RunTrace(where.trace_id, where.span_id, decided.decision.is_sampled())
+        return RunTrace(where.trace_id, where.span_id, decided.decision.is_sampled(), where.parent_id)
 
     def begin(
         self, where: RunTrace, name: str, kind: Kind, at: float, attributes: Attributes, *, span_id: int | None = None
@@ -101,7 +101,7 @@ class Spans:
         try:
             span = self._tracer.start_span(
                 name,
-                _NOTHING if span_id is None else _under(where),
+                _parent(where, where.parent_id if span_id is None else where.span_id),
                 attributes=_with_kind(kind, attributes),
                 start_time=_nanoseconds(at),
             )
@@ -147,10 +147,12 @@ class Spans:
         self._provider.force_flush(int(seconds * 1000))
 
 
-def _under(where: RunTrace) -> Context:
-    """A context in which the run's own span is the current one, wherever and whenever that is made."""
+def _parent(where: RunTrace, span_id: int | None) -> Context:
+    """A context in which a span of the trace is the current one, wherever and whenever that is made."""
+    if span_id is None:
+        return _NOTHING
     flags = TraceFlags(TraceFlags.SAMPLED if where.sampled else TraceFlags.DEFAULT)
-    parent = SpanContext(where.trace_id, where.span_id, is_remote=True, trace_flags=flags)
+    parent = SpanContext(where.trace_id, span_id, is_remote=True, trace_flags=flags)
     return trace.set_span_in_context(NonRecordingSpan(parent), _NOTHING)
 
 
