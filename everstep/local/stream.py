@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from everstep.engine.messages import Envelope
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One published event; `index` is its place."""
 
     index: int
@@ -27,6 +26,7 @@ class LocalStream:
         self._entries: list[Entry] = []
         self._closed = False
         self._more = asyncio.Event()
+        self._waiting = 0
 
     def publish(
         self,
@@ -55,8 +55,10 @@ class LocalStream:
                 start += 1
             if self._closed:
                 return
+            self._waiting += 1
             await self._more.wait()
 
     def _wake(self) -> None:
-        self._more.set()
-        self._more = asyncio.Event()
+        if self._waiting:
+            self._more.set()
+            self._more, self._waiting = asyncio.Event(), 0

@@ -180,9 +180,14 @@ class Interpreter:
     def _use(self, engine: Engine) -> None:
         self._steps = StepRunner(engine, self._limits, self.feed)
         self._boundary = Boundary(self, engine.run.scheduler)
+        if type(self).observe is not None:
+            self._watch = Watch(engine.run, self._observed)
+
+    def _observed(self, notice: Envelope) -> None:
+        """When a replay is over all tasks are cancelled, at time zero: nothing that has happened to the run."""
         observe = type(self).observe
-        if observe is not None:
-            self._watch = Watch(engine.run, observe)
+        if observe is not None and workflow.time():
+            observe(notice)
 
     def _go_on(self, carried: Mapping[str, Any]) -> None:
         self._set_up(carried["definition"], carried["limits"])
