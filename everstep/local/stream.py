@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from everstep.engine.messages import Envelope
 
 
-class Entry(NamedTuple):
+@dataclass(slots=True)
+class Entry:
     """One published event; `index` is its place."""
 
     index: int
