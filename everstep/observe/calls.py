@@ -230,8 +230,10 @@ def _text(message: Any) -> str:
 
 
 def _field(message: Any, name: str) -> str:
-    value: Any = cast("Mapping[str, Any]", message).get(name) if isinstance(message, Mapping) else None
-    value = getattr(message, name, value)
+    if isinstance(message, Mapping):
+        value: Any = cast("Mapping[str, Any]", message).get(name)
+    else:
+        value = getattr(message, name, None)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str) if value else ""
 
 
