@@ -59,7 +59,7 @@ def child_call(
             f"step {step!r} runs {name} with timeout={timeout!r}: give seconds above 0, or None for the flow's own"
         )
     for what, text in (("run_id", run_id), ("task_queue", task_queue)):
-        if text is not None and not (isinstance(text, str) and text):
+        if text is not None and not (isinstance(text, str) and text):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise WorkflowRuntimeError(f"step {step!r} runs {name} with {what}={text!r}: give a text, or leave it out")
     own = flow.timeout if flow.timeout != type(flow).timeout else None
     return ChildCall(
