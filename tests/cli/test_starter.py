@@ -194,6 +194,7 @@ def test_what_a_child_asks_is_found_and_answered_at_the_run_above(shell: Shell) 
     assert [one["id"] for one in asked] == ["check-1"]
     shown = eventually(lambda: (found := shell.starter("show", run).json)["requests"] and found)
     assert [one["id"] for one in shown["requests"]] == [f"{child}/check-1"]
+    assert [(one["run"], one["flow"], one["step"]) for one in shown["children"]] == [(child, "Shop", "order")]
     refused = shell.starter("respond", run, "approved=perhaps")
     assert refused.code == 1
     assert "approved" in refused.err
