@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from everstep.events import Event, StopEvent
+from everstep.run_path import RunPath
 from everstep.state_store import RunState
 
 _log = logging.getLogger("everstep")
@@ -122,6 +123,13 @@ class WorkflowHandler(ABC):
     @abstractmethod
     async def progress(self) -> dict[str, Any]:
         """Counts per step, and what the run waits for."""
+
+    @abstractmethod
+    async def path(self) -> RunPath:
+        """Which way the run took, so far: which steps ran, how often, how long, and what they gave to which.
+
+        On Temporal it is read from the run's history, so that no worker is needed.
+        """
 
     @abstractmethod
     async def cancel_run(self, reason: str = "") -> None:

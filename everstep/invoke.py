@@ -21,6 +21,7 @@ from everstep.flow.compile import FlowTypes, flow_types, step_specs
 from everstep.passes import Pass
 from everstep.resource_pool import ResourcePool
 from everstep.retry_policy import RetryInfo
+from everstep.stand_ins import standing_in
 from everstep.state_lock import RefusedLock, StateLock
 from everstep.state_store import StateSource
 from everstep.step_spec import StepSpec
@@ -107,7 +108,7 @@ class Invoker:
         Raises:
             Exception: whatever the step raises; StepTimeoutError when it takes too long.
         """
-        spec = self.specs[step]
+        spec = standing_in(self.flow, self.specs[step])
         try:
             given = self._given(call)
         except (EventDecodeError, UnknownEventError) as error:

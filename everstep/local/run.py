@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import singledispatchmethod
+from functools import partial, singledispatchmethod
 from typing import Any
 
 from everstep.attempts import Attempts
@@ -29,32 +29,34 @@ from everstep.errors import (
 from everstep.events import Event
 from everstep.invoke import Invoker
 from everstep.judge import judge
+from everstep.local.clock import Clock, Timer
 from everstep.local.lock import LocalLocks
 from everstep.local.stream import LocalStream
+from everstep.run_path import PathRecorder
 from everstep.wire import StepCall
 
 
 class LocalRun:
     """A run of a flow in this process."""
 
-    def __init__(
-        self, invoker: Invoker, run_id: str, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, invoker: Invoker, run_id: str, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
         self.invoker = invoker
         self.run_id = run_id
         self.engine = Engine(invoker.flow.definition)
-        self.stream = LocalStream()
+        self.clock = clock
+        self.path = PathRecorder(run_id)
+        self.stream = LocalStream(clock)
         self.ended: asyncio.Future[Envelope] = loop.create_future()
         self._loop = loop
-        self._clock = clock
+        self._clock = clock.now
         self._inputs: deque[happened.Input] = deque()
         self._applying = False
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers: dict[str, Timer] = {}
         self._errors: dict[int, Exception] = {}
         self._last_error: Exception | None = None
         self._senders: dict[int, asyncio.Future[None]] = {}
-        self._locks = LocalLocks(self.feed, clock)
+        self._locks = LocalLocks(self.feed, clock.now)
         self._report = _report if invoker.flow.verbose else _report_nothing
 
     def start(self, event: Event, state: Mapping[str, Any] | None) -> None:
@@ -69,7 +71,10 @@ class LocalRun:
         self._applying = True
         try:
             while self._inputs:
-                for command in self.engine.apply(self._inputs.popleft()):
+                given = self._inputs.popleft()
+                commands = self.engine.apply(given)
+                self.path(self.engine, given, commands)
+                for command in commands:
                     self._carry_out(command)
         finally:
             self._applying = False
@@ -116,7 +121,7 @@ class LocalRun:
     @_carry_out.register
     def _(self, command: do.SetTimer) -> None:
         delay = max(0.0, command.at - self._clock())
-        self._timers[command.timer] = self._loop.call_later(delay, self._fired, command.timer)
+        self._timers[command.timer] = self.clock.call_later(delay, partial(self._fired, command.timer))
 
     @_carry_out.register
     def _(self, command: do.CancelTimer) -> None:
@@ -211,14 +216,15 @@ class LocalRun:
             number += 1
             self._report(f"{step} runs on {call.event_name}" + (f" (try {number})" if number > 1 else ""))
             try:
-                outcome = await self.invoker.run(
-                    step,
-                    call,
-                    state=self._state,
-                    publish=lambda event, number=number: self._publish(event, call.invocation, number),
-                    retry_info=attempts.retry_info(self._clock()),
-                    lock=self._locks.of(call.invocation, number),
-                )
+                with self.clock.working():
+                    outcome = await self.invoker.run(
+                        step,
+                        call,
+                        state=self._state,
+                        publish=lambda event, number=number: self._publish(event, call.invocation, number),
+                        retry_info=attempts.retry_info(self._clock()),
+                        lock=self._locks.of(call.invocation, number),
+                    )
             except Exception as error:
                 delay = attempts.failed(error, self._clock())
                 self._report(f"{step} failed: {type(error).__name__}: {error}")
@@ -227,11 +233,13 @@ class LocalRun:
                     self._last_error = attempts.last_error
                     self.feed(happened.StepFailed(self._clock(), call.invocation, attempts.failure()))
                     return
-                await asyncio.sleep(delay)
+                await self.clock.sleep(delay)
             else:
                 self._tasks.pop(call.invocation, None)
                 if outcome.wait is not None or outcome.gathers:
                     outcome = replace(outcome, attempts=number, tries=attempts.tries(self._clock()))
+                elif number > 1:
+                    outcome = replace(outcome, attempts=number)
                 self._succeeded(step, call.invocation, outcome, number)
                 return
 

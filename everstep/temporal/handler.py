@@ -34,8 +34,10 @@ from everstep.errors import (
 from everstep.events import Event, StopEvent, event_from_data, event_name, event_to_data
 from everstep.flow.compile import FlowTypes
 from everstep.handler import StreamItem, WorkflowHandler
+from everstep.run_path import RunPath
 from everstep.temporal import names
 from everstep.temporal.history import HistoryReader, Published, failure_details, stop_envelope
+from everstep.temporal.path import run_path
 from everstep.temporal.payloads import raw
 
 QUERY_TRIES = 5
@@ -150,6 +152,10 @@ class TemporalHandler(WorkflowHandler):
 
     async def progress(self) -> dict[str, Any]:
         return await self._query(names.PROGRESS)
+
+    async def path(self) -> RunPath:
+        await self.started()
+        return await run_path(self._client, self.run_id)
 
     async def cancel_run(self, reason: str = "") -> None:
         await self.started()

@@ -31,8 +31,8 @@ from everstep.temporal.payloads import dump, pack, raw, raw_bytes, unpack
 from everstep.temporal.step_runner import SERVER_RETRIES, StepRunner
 from everstep.wire import Incoming, MalformedMessageError, parse_answer, parse_event
 
-Observer = Callable[[Envelope], None]
-"""Is shown the engine's own events while a history is replayed."""
+Apply = Callable[[Engine, happened.Input], list[do.Command]]
+"""Gives an input to the engine: `Engine.apply`, or, while a history is replayed for a reader, one that looks on."""
 
 _WAITING = SearchAttributeKey.for_bool(names.WAITING)
 
@@ -40,7 +40,7 @@ _WAITING = SearchAttributeKey.for_bool(names.WAITING)
 class Interpreter:
     """The workflow of every flow; `workflow_class` makes one class per flow of it."""
 
-    observe: ClassVar[Observer | None] = None
+    apply: ClassVar[Apply] = staticmethod(Engine.apply)
 
     def __init__(self, *_: Any) -> None:
         self._engine: Engine | None = None
@@ -222,7 +222,7 @@ class Interpreter:
         self._applying = True
         try:
             while self._inputs:
-                for command in engine.apply(self._inputs.popleft()):
+                for command in type(self).apply(engine, self._inputs.popleft()):
                     _CARRY_OUT[type(command)](self, command)
         except Exception as fault:
             if not self._ended.done():
@@ -377,10 +377,7 @@ class Interpreter:
         self._locks.refused(command)
 
     def _publish(self, command: do.Publish) -> None:
-        """The engine's own events are not recorded: readers derive them by replaying the history with an observer."""
-        observe = type(self).observe
-        if observe is not None:
-            observe(command.event)
+        """The engine's own events are not recorded: readers derive them by replaying the history."""
 
     def _end(self, command: do.CompleteRun | do.FailRun | do.CancelRun) -> None:
         for task in self._timers.values():
@@ -452,8 +449,8 @@ _CARRY_OUT: dict[type, Callable[[Interpreter, Any], None]] = {
 }
 
 
-def workflow_class(flow: str, observe: Observer | None = None) -> type:
-    """The workflow class of a flow: its own workflow type, with the interpreter's code; `observe` is for replays."""
+def workflow_class(flow: str, apply: Apply = Engine.apply) -> type:
+    """The workflow class of a flow: its own workflow type, with the interpreter's code; `apply` is for readers."""
 
     def begin(self: Interpreter, *arguments: Any) -> None:
         Interpreter.__init__(self, *arguments)
@@ -468,7 +465,7 @@ def workflow_class(flow: str, observe: Observer | None = None) -> type:
         "__qualname__": flow,
         "__init__": workflow.init(begin),
         "run": workflow.run(run),
-        "observe": None if observe is None else staticmethod(observe),
+        "apply": staticmethod(apply),
     }
     return workflow.defn(name=flow, sandboxed=False)(type(flow, (Interpreter,), body))
 
