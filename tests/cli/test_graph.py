@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
 from tests.cli.conftest import SHOP, Shell
@@ -49,8 +46,8 @@ def test_wrong_calls_say_what_to_do(alone: Shell) -> None:
 
 def test_the_way_of_a_run_is_drawn(shell: Shell) -> None:
     """By `starter.py graph` and `everstep graph --run`, from the run's history."""
-    begun = shell.starter("run", f"{SHOP}:Shop", "--id", "drawn-1", "-d", '{"goods": "tea", "amount": 10}', "--follow")
-    assert begun.code in (0, 1), begun.err
+    begun = shell.starter("run", "Shop", "item=tea", "--id", "drawn-1", "--follow")
+    assert begun.code == 0, begun.err
     ended = shell.starter("graph", "drawn-1", "-o", "run.html")
     assert ended.code == 0, ended.err
     assert "Shop: run drawn-1" in (shell.directory / "run.html").read_text()
@@ -58,7 +55,6 @@ def test_the_way_of_a_run_is_drawn(shell: Shell) -> None:
     assert graph["run"]["run_id"] == "drawn-1"
     assert any(node.get("run", {}).get("done") for node in graph["nodes"])
     assert "flowchart TD" in shell.call("everstep", "graph", "--run", "drawn-1").out
-    assert json.loads(Path(shell.directory / "run.json").read_text() if False else "{}") == {}
 
 
 def test_a_run_that_is_not_there_is_named(shell: Shell) -> None:

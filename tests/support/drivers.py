@@ -19,6 +19,7 @@ from everstep.runtime import Runtime
 from everstep.testing import FlowEnvironment, TemporalEnvironment, TimeSkippingEnvironment
 from everstep.testing.environment import PATIENCE, Flow
 
+
 @dataclass
 class Seen:
     """All that is seen of a run from outside: its stream, its state, and how it ended."""

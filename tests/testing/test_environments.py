@@ -47,7 +47,7 @@ async def test_a_person_answers_in_time(flow_env: FlowEnvironment) -> None:
     handler = await flow_env.run(Asking, run_id=f"asks-{time.time_ns()}")
     async for event in handler.stream_events():
         if isinstance(event, Ask):
-            await handler.respond({"text": "yes"})
+            await flow_env.respond(handler, {"text": "yes"}, by="ann")
     assert await handler == "yes"
 
 
