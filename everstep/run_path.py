@@ -142,8 +142,6 @@ class PathRecorder:
             self._succeeded(path, what)
         elif isinstance(what, happened.StepFailed):
             self._failed(path, what)
-        elif isinstance(what, happened.StartRun):
-            path.started_at = what.now
         for command in commands:
             self._command(path, command, what.now)
 
@@ -152,7 +150,7 @@ class PathRecorder:
         path, engine = self._path, self._engine
         if path is None or engine is None:
             return None
-        path.status = views.status(engine.run)
+        path.status, path.started_at = views.status(engine.run), engine.run.started_at
         path.open = Counter(engine.run.requests[name].question.type for name in engine.run.open_requests)
         path.answered = Counter(_answers(path, engine.run.requests.values()))
         return path

@@ -23,11 +23,18 @@ class Timer(Protocol):
 
 
 class Clock:
-    """The time of day, and the event loop's timers."""
+    """The time of day, and the event loop's timers.
+
+    Args:
+        now: gives epoch seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
 
     def now(self) -> float:
         """Epoch seconds."""
-        return time.time()
+        return self._now()
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
         """Call something after so many seconds, on the running event loop."""

@@ -30,6 +30,7 @@ class SkippingClock(Clock):
     """
 
     def __init__(self, start: float | None = None) -> None:
+        super().__init__()
         self._offset = 0.0 if start is None else start - time.time()
         self._numbers = itertools.count()
         self._due: list[tuple[float, int, _Timer]] = []

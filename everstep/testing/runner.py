@@ -8,8 +8,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from everstep.context import Context
 from everstep.events import Event, StartEvent
-from everstep.handler import HandlerContext, WorkflowHandler
+from everstep.handler import WorkflowHandler
 from everstep.local import LocalRuntime
 from everstep.runtime import Runtime, use_runtime
 from everstep.testing.clock import SkippingClock
@@ -24,7 +25,7 @@ class WorkflowTestResult:
     collected: list[Event]
     event_types: dict[type[Event], int]
     result: Any
-    ctx: HandlerContext
+    ctx: Context[Any]
     handler: WorkflowHandler
 
 
