@@ -15,7 +15,7 @@ from everstep.event_base import event_name
 from everstep.events import HumanResponseEvent, InputRequiredEvent
 from everstep.flow.compile import compile_flow, step_specs
 from everstep.flow.definition import EventDefinition, FlowDefinition, StepDefinition
-from everstep.flow.streams import accepts, handler_of
+from everstep.flow.streams import accepts, handler_of, slots_of
 from everstep.flow.waiting import waiting_steps
 from everstep.representation.types import (
     EdgeKind,
@@ -227,9 +227,13 @@ class _Graph:
     def _arrows(self, node: str, step: StepDefinition) -> None:
         # A handler stands below the steps that it covers, and not below the one event that all failures come as.
         known = [self.definition.events[name] for name in self.events if name in self.definition.events]
-        taken = [event.name for event in known if step.role == "step" and accepts(step, event)]
-        for name in taken:
-            self.edge(name, node, "join" if step.join else "event")
+        for parameter, slot in zip(step.parameters, slots_of(step), strict=True):
+            for event in known:
+                if accepts(slot, event):
+                    self.edge(event.name, node, "event", parameter.name)
+        for event in known if step.role == "step" and not step.parameters else ():
+            if accepts(step, event):
+                self.edge(event.name, node, "join" if step.join else "event")
         for name in step.returns:
             self.edge(node, name, "event")
         for name in step.returns_list:
@@ -257,6 +261,8 @@ def _options(step: StepDefinition) -> dict[str, Any]:
     out: dict[str, Any] = {"num_workers": step.num_workers}
     if step.join:
         out["collect"] = "all" if step.take is None else f"the first {step.take}"
+    if step.parameters:
+        out["starts"] = "one of each"
     for name in ("timeout", "task_queue"):
         if getattr(step, name) is not None:
             out[name] = getattr(step, name)

@@ -86,6 +86,8 @@ def _option_notes(options: dict[str, Any]) -> list[str]:
     out: list[str] = []
     if "collect" in options:
         out.append(f"joins {options['collect']}")
+    if "starts" in options:
+        out.append(options["starts"])
     if "task_queue" in options:
         out.append(f"on {options['task_queue']}")
     out += [name for name in ("local", "waits") if options.get(name)]

@@ -24,6 +24,7 @@ from everstep.context.snapshot import Snapshot
 from everstep.engine.messages import Envelope
 from everstep.errors import (
     ContextStateError,
+    EverstepError,
     RequestExpiredError,
     ResponseRefusedError,
     RunNotFoundError,
@@ -92,8 +93,13 @@ class TemporalHandler(WorkflowHandler):
         Raises:
             RunAlreadyStartedError: a run with this id is there already.
         """
-        if self._starting is not None:
+        if self._starting is None:
+            return
+        try:
             await asyncio.shield(self._starting)
+        except EverstepError as error:  # there is no run that could go on
+            self._error, self._ended = error, True
+            raise
 
     async def stop_event_result(self) -> StopEvent:
         await self.started()

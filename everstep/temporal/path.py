@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
@@ -28,7 +29,7 @@ async def run_path(client: Client, run_id: str) -> RunPath:
     """
     recorder = PathRecorder(run_id)
     async for history in _executions(client, run_id):
-        await observed(client, run_id, history, recorder)
+        await observed(client, run_id, history, lambda engine: partial(recorder, engine))
     path = recorder.path()
     if path is None:
         raise WorkflowRuntimeError(

@@ -18,8 +18,8 @@ _QUIET_TURNS = 20
 class SkippingClock(Clock):
     """Time that passes at once where it can, as on Temporal's time-skipping server.
 
-    It goes as usual while steps run, and while nobody waits for a run: a test that sends an answer is in time. While a
-    run's result or its next event is awaited and no step runs, it jumps to what comes next.
+    It goes as usual while steps run, and while nobody waits for a run. While a run's result or its next event is
+    awaited and no step runs, it jumps to what comes next.
 
     Args:
         start: epoch seconds; by default now.

@@ -118,7 +118,7 @@ class FlowEnvironment(ABC):
     ) -> None:
         """Answer the one open request of a run, as soon as there is one.
 
-        A follower of a run can see the question a moment before the run takes answers; this waits for that.
+        It waits without letting time skip. Who follows the stream instead may see a question when its time is up already.
 
         Raises:
             ResponseRefusedError: the answer was refused.

@@ -23,7 +23,7 @@ class Fakes:
         self._given: dict[str, list[Any]] = {name: [] for name in names}
 
     def given(self, step: str) -> list[Any]:
-        """The events that a fake was called with, in order, one for each attempt; a join's are lists."""
+        """What a fake was called with, once for each attempt: the event, a join's list, a tuple of several events."""
         return self._given[step]
 
     def count(self, step: str) -> int:
@@ -75,7 +75,8 @@ def _stand_in(flow: str, spec: StepSpec, fake: Any, given: list[Any]) -> StepSpe
     names = _parameters(gives, spec, label)
 
     async def stand_in(**arguments: Any) -> Any:
-        given.append(arguments[spec.event_parameter])
+        events = [arguments[parameter.name] for parameter in spec.parameters]
+        given.append(events[0] if len(events) == 1 else tuple(events))
         returned = gives(**{parameter: arguments[source] for parameter, source in names.items()})
         if inspect.isawaitable(returned):
             returned = await returned
@@ -106,7 +107,7 @@ def _constant(value: Any) -> Callable[[], Any]:
 
 def _parameters(fake: Callable[..., Any], spec: StepSpec, label: str) -> Mapping[str, str]:
     """Which of the step's arguments each parameter of a fake gets."""
-    known = {spec.event_parameter: spec.event_parameter, **{one.name: one.name for one in spec.resources}}
+    known = {one.name: one.name for one in (*spec.parameters, *spec.resources)}
     if spec.context_parameter is not None:
         known |= {"ctx": spec.context_parameter, spec.context_parameter: spec.context_parameter}
     needed = [
@@ -115,8 +116,8 @@ def _parameters(fake: Callable[..., Any], spec: StepSpec, label: str) -> Mapping
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         and (parameter.default is parameter.empty or parameter.name in known)
     ]
-    if len(needed) == 1 and needed[0].name not in known:
-        return {needed[0].name: spec.event_parameter}
+    if len(needed) == len(spec.parameters) == 1 and needed[0].name not in known:
+        return {needed[0].name: spec.parameters[0].name}
     for parameter in needed:
         if parameter.name not in known:
             raise WorkflowConfigurationError(

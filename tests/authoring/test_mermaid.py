@@ -58,3 +58,23 @@ def test_the_drawing_is_the_same_for_the_same_definition() -> None:
     """A drawing kept in a repository changes only with the flow."""
     graph = get_workflow_representation(Flow())
     assert to_mermaid(WorkflowGraph.model_validate_json(graph.model_dump_json())) == to_mermaid(graph)
+
+
+class Pairs(Workflow):
+    @step
+    async def split(self, ev: StartEvent) -> Piece: ...
+
+    @step
+    async def both(self, one: Piece, begun: StartEvent) -> StopEvent: ...
+
+
+def test_several_parameters_are_drawn_by_name() -> None:
+    """Each has an arrow of its own."""
+    drawn = to_mermaid(get_workflow_representation(Pairs))
+    for line in (
+        'step_both["both<br/><i>one of each</i>"]:::step',
+        "event_Piece -->|one| step_both",
+        "event_StartEvent -->|begun| step_both",
+        "event_StartEvent --> step_split",
+    ):
+        assert line in drawn

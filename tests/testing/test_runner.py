@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from everstep import Context, LocalRuntime, Workflow, step, use_runtime
-from everstep.events import Event, StartEvent, StopEvent, UnhandledEvent
+from everstep.events import Event, StartEvent, StepStateChanged, StopEvent, UnhandledEvent
 from everstep.handler import WorkflowHandler
 from everstep.retry_policy import retry_policy, stop_after_attempt, wait_fixed
 from everstep.testing import WorkflowTestRunner
@@ -40,13 +40,13 @@ async def test_result_events_and_context_are_given() -> None:
     seen = await WorkflowTestRunner(Talk()).run(StartEvent(name="ann"))
     assert seen.result == "ann"
     assert [event.text for event in seen.collected if isinstance(event, Said)] == ["hello", "again"]
-    assert seen.event_types == {Said: 2, StopEvent: 1}
+    assert seen.event_types == {StepStateChanged: 4, Said: 2, StopEvent: 1}
     assert await seen.ctx.store.get("name") == "ann"
 
 
 async def test_types_can_be_left_out() -> None:
     """Of the events that are collected."""
-    seen = await WorkflowTestRunner(Talk()).run(exclude_events=[Said])
+    seen = await WorkflowTestRunner(Talk()).run(exclude_events=[Said, StepStateChanged])
     assert seen.event_types == {StopEvent: 1}
     assert seen.result == "nobody"
 
@@ -106,7 +106,8 @@ class Forgetful(Workflow):
 async def test_internal_events_are_collected_unless_they_are_not_wanted() -> None:
     """By default they are."""
     runner = WorkflowTestRunner(Forgetful())
-    assert (await runner.run()).event_types == {UnhandledEvent: 1, StopEvent: 1}
+    seen = await runner.run()
+    assert seen.event_types == {StepStateChanged: 4, UnhandledEvent: 1, StopEvent: 1}
     assert (await runner.run(expose_internal=False)).event_types == {StopEvent: 1}
 
 
