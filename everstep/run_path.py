@@ -27,9 +27,9 @@ class StepPath:
     """What one step did in a run.
 
     `invocations` were begun; `done`, `failed` and `cancelled` tell how they ended, `running` and `waiting` (inside the
-    step, for an event) what is under way. `attempts` counts all tries, `seconds` is the time that they took together,
-    waits between attempts included, waits for events not; `longest` that of the longest. `first_at` and `last_at` are
-    epoch seconds: when the first began, and when it was last heard of.
+    step, for an event or for children) what is under way. `attempts` counts all tries. `seconds` is the time that they
+    took together, waits between attempts included, waits for events not; `longest` that of the longest. `first_at` and
+    `last_at` are epoch seconds: when the first began, and when it was last heard of.
     """
 
     step: str
@@ -114,6 +114,7 @@ class _Pass:
     at: float
     attempts_before: int
     first: bool
+    origin: int
 
 
 class PathRecorder:
@@ -127,6 +128,7 @@ class PathRecorder:
         self._engine: Engine | None = None
         self._path: RunPath | None = None
         self._passes: dict[int, _Pass] = {}
+        self._suspended: dict[int, bool] = {}  # by the first number of an invocation: whether it waits for an event
         self._again: int | None = None  # whose effects were dropped just now, so that it runs once more
 
     def __call__(self, engine: Engine, what: happened.Input, commands: Sequence[do.Command]) -> None:
@@ -182,14 +184,21 @@ class PathRecorder:
         elif record is None:
             step.invocations += 1
             self._took(path, command)
-        else:  # it was answered where it waited
+        else:  # what it waited for has come: an event, or nothing in time, or its children's ends
             step.waiting = max(0, step.waiting - 1)
             answer = record.answers[-1] if record.answers else None
-            if answer is not None:
+            for_event = self._suspended.pop(record.origin, True)
+            if answer is not None and for_event:
                 path.waited[answer.type, command.step] += 1
         step.running += 1
         step.first_at = now if step.first_at is None else step.first_at
-        self._passes[command.invocation] = _Pass(command.step, now, record.attempts if record else 0, record is None)
+        self._passes[command.invocation] = _Pass(
+            command.step,
+            now,
+            record.attempts if record else 0,
+            record is None,
+            record.origin if record else command.invocation,
+        )
 
     def _took(self, path: RunPath, command: do.RunStep) -> None:
         for event in command.batch or ():
@@ -209,10 +218,11 @@ class PathRecorder:
         self._ended(step, one, what.now)
         if what.invocation == self._again:
             return
-        if outcome.wait is None:
-            step.done += 1
-        else:
+        if outcome.suspended:
             step.waiting += 1
+            self._suspended[one.origin] = outcome.wait is not None
+        else:
+            step.done += 1
         for name in _given(outcome):
             path.given[one.step, name] += 1
 

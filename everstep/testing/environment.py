@@ -42,7 +42,8 @@ class FlowEnvironment(ABC):
     """Runs flows for one test; see `everstep.testing.fixtures` for how tests get one.
 
     `name` is ``local``, ``time-skipping`` or ``dev-server``; `temporal` tells whether it is on a Temporal server, and
-    `skips_time` whether time is skipped while the test waits for a run. `limits` are those of the workers to come.
+    `skips_time` whether time is skipped while the test waits for a run. `limits` are those of the workers to come, and
+    `also` flows that they serve beside the one that is run: its children.
 
     Example:
         >>> async def test_my_flow(flow_env: FlowEnvironment) -> None:
@@ -57,6 +58,7 @@ class FlowEnvironment(ABC):
     def __init__(self) -> None:
         self.stack = AsyncExitStack()
         self.limits = Limits()
+        self.also: list[Flow] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -118,7 +120,7 @@ class FlowEnvironment(ABC):
     ) -> None:
         """Answer the one open request of a run, as soon as there is one.
 
-        It waits without letting time skip. Who follows the stream instead may see a question when its time is up already.
+        It waits without letting time skip; who follows the stream instead may see a question when its time is up.
 
         Raises:
             ResponseRefusedError: the answer was refused.
@@ -180,7 +182,8 @@ class TemporalEnvironment(FlowEnvironment):
         return runtime
 
     async def serve(self, flow: Flow, task_queue: str) -> None:
-        worker = serving(self.client, [flow], task_queue=task_queue, limits=self.limits, graceful_shutdown=0.5)
+        flows = [flow, *self.also]
+        worker = serving(self.client, flows, task_queue=task_queue, limits=self.limits, graceful_shutdown=0.5)
         await self.stack.enter_async_context(worker)
 
     async def let_pass(self, seconds: float) -> None:
