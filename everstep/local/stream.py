@@ -10,7 +10,7 @@ from everstep.engine.messages import Envelope
 from everstep.local.clock import Clock
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
     """One published event; `index` is its place."""
 
@@ -29,6 +29,7 @@ class LocalStream:
         self._entries: list[Entry] = []
         self._closed = False
         self._more = asyncio.Event()
+        self._waiting = 0
 
     def publish(
         self,
@@ -57,9 +58,11 @@ class LocalStream:
                 start += 1
             if self._closed:
                 return
+            self._waiting += 1
             with self._clock.awaited():
                 await self._more.wait()
 
     def _wake(self) -> None:
-        self._more.set()
-        self._more = asyncio.Event()
+        if self._waiting:
+            self._more.set()
+            self._more, self._waiting = asyncio.Event(), 0
