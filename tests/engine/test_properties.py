@@ -32,7 +32,7 @@ def lived(seed: int, size: int, length: int, *, saves: bool = True) -> World:
 
 def replayed(definition: FlowDefinition, log: Iterable[Input]) -> tuple[Engine, list[list[Command]]]:
     """A new engine that was given a log, and what it commanded."""
-    engine = Engine(definition)
+    engine = Engine(definition, "run")
     return engine, [engine.apply(what) for what in log]
 
 
@@ -66,7 +66,7 @@ def test_restore_at_any_point_changes_nothing(seed: int, size: int, length: int,
     at = int(len(world.log) * cut)
     first, _ = replayed(world.made.definition, world.log[:at])
     definition = FlowDefinition.from_json(json.loads(json.dumps(world.made.definition.to_json(), sort_keys=True)))
-    second = Engine.restore(definition, json.loads(as_text(first)))
+    second = Engine.restore(definition, json.loads(as_text(first)), "run")
     assert [second.apply(what) for what in world.log[at:]] == world.answers[at:]
     assert as_text(second) == as_text(world.engine)
 
@@ -74,7 +74,7 @@ def test_restore_at_any_point_changes_nothing(seed: int, size: int, length: int,
 def test_worlds_reach_every_kind_of_end() -> None:
     """The properties are not held by worlds in which nothing happens."""
     ends: set[str] = set()
-    joins = requests = streams = answered = batches = 0
+    joins = requests = streams = answered = batches = children = 0
     for seed in range(120):
         world = lived(seed, 6, 100)
         run = world.engine.run
@@ -84,5 +84,6 @@ def test_worlds_reach_every_kind_of_end() -> None:
         streams += run.next_stream - 1
         answered += len(world.taken)
         batches += len(world.collected)
+        children += len(world.told)
     assert ends == {"running", "CompleteRun", "CancelRun", "step", "timeout", "stuck", "expired"}
-    assert min(joins, requests, streams, answered, batches) > 20
+    assert min(joins, requests, streams, answered, batches, children) > 20

@@ -12,12 +12,14 @@ from random import Random
 from typing import Any
 
 from everstep.engine.commands import (
+    CancelChild,
     CancelRun,
     CancelStep,
     CancelTimer,
     Command,
     CompleteRun,
     FailRun,
+    ForwardAnswer,
     GrantLock,
     JudgeMessage,
     Publish,
@@ -25,10 +27,13 @@ from everstep.engine.commands import (
     ReplyToMessage,
     RunStep,
     SetTimer,
+    StartChild,
 )
 from everstep.engine.core import RUN_TIMEOUT, Engine
 from everstep.engine.inputs import (
     CancelRequested,
+    ChildAsked,
+    ChildEnded,
     Input,
     MessageMalformed,
     MessageReceived,
@@ -43,6 +48,7 @@ from everstep.engine.inputs import (
     Verdict,
 )
 from everstep.engine.messages import Envelope, Failure, Outcome
+from everstep.engine.passes import ChildEnd
 from tests.support.engine_edits import Edits
 from tests.support.engine_invariants import check
 from tests.support.random_flows import RandomFlow
@@ -59,12 +65,14 @@ class World:
 
     def __init__(self, made: RandomFlow, rng: Random, *, saves: bool = True) -> None:
         self.made, self.rng, self.saves = made, rng, saves
-        self.engine = Engine(made.definition)
+        self.engine = Engine(made.definition, "run")
         self.now = 0.0
         self.log: list[Input] = []
         self.answers: list[list[Command]] = []
         self.running: dict[int, RunStep] = {}
         self.judging: dict[int, JudgeMessage] = {}
+        self.children: dict[str, StartChild] = {}
+        self.told: dict[tuple[int, int], ChildEnd] = {}
         self.timers: dict[str, float] = {}
         self.ends: list[Command] = []
         self.delivered: Counter[tuple[str, str]] = Counter()
@@ -87,6 +95,8 @@ class World:
             + [self.answer] * 4
             + [self.send] * 3
             + [self.edit] * 6
+            + [self.end_child] * 3
+            + [self.ask_below] * 2
             + [self.fire, self.stale, self.pause, self.resume, self.crash, self.malformed]
         )
         for _ in range(length):
@@ -94,9 +104,10 @@ class World:
         if self.rng.random() < 0.1:
             self.apply(CancelRequested(self.now, "enough"))
         self.apply(Resumed(self.now))
-        while self.running or self.judging:
+        while self.running or self.judging or self.children:
             self.end_step()
             self.judge()
+            self.end_child()
 
     def apply(self, what: Input) -> list[Command]:
         """Apply an input, check the engine, and keep account of its commands."""
@@ -115,7 +126,7 @@ class World:
         """Go on with an engine restored from JSON whose keys were sorted."""
         snapshot = self.engine.snapshot()
         text = json.dumps(snapshot, sort_keys=True)
-        self.engine = Engine.restore(self.made.definition, json.loads(text))
+        self.engine = Engine.restore(self.made.definition, json.loads(text), "run")
         check(self.engine)
         assert json.dumps(self.engine.snapshot(), sort_keys=True) == text
 
@@ -143,6 +154,26 @@ class World:
         if number not in self.running:  # else a batch was complete: the pass runs again, and this one does not count
             self.effective += [(one.event, one.step) for one in result.sent] + [(one, None) for one in events]
 
+    def end_child(self) -> None:
+        """A child ends, well or badly; or one that is none."""
+        name = self.rng.choice([*self.children, "nobody"])
+        good = self.rng.random() < 0.7
+        end = ChildEnd(name, self.made.event("StopEvent")) if good else ChildEnd.failed(name, "ValueError", "no")
+        started = self.children.pop(name, None)
+        if started is not None:
+            self.told[started.origin, started.number] = end
+        commands = self.apply(ChildEnded(self.now, end))
+        assert started is not None or not commands
+
+    def ask_below(self) -> None:
+        """A child tells of a request, its own or one from below it."""
+        name = self.rng.choice([*self.children, "nobody"])
+        view: dict[str, Any] = {"id": f"ask-{self.rng.randint(1, 3)}", "type": "Ask", "question": {}}
+        view |= {"status": self.rng.choice(("open", "open", "answered", "expired"))}
+        if self.rng.random() < 0.3:
+            view |= {"run": f"{name}/below-1", "request": view["id"]}
+        self.apply(ChildAsked(self.now, name, view))
+
     def edit(self) -> None:
         """A step asks for the run's lock, holds it, commits, or gives it back."""
         what = self.edits.next(self.engine, list(self.running), self.now)
@@ -167,7 +198,7 @@ class World:
 
     def answer(self) -> None:
         """A person answers: rightly, twice, too late, to nothing, in a wrong type or form."""
-        known = list(self.engine.run.requests)
+        known = [*self.engine.run.requests, *self.engine.run.family.requests]
         request = self.rng.choice((None, "nope", *known, *known))
         type_name = self.rng.choice((None, None, None, "Reply", "ShortReply", "StopEvent", "E0", "Nobody"))
         self._message(type_name, answer=True, request=request)
@@ -225,14 +256,15 @@ class World:
     def crash(self) -> None:
         """All that ran is lost: the engine is saved, restored, and told."""
         self.save()
-        lost, timers, judging = self.running, self.timers, self.judging
-        self.running, self.timers, self.judging = {}, {}, {}
+        lost, timers, judging, children = self.running, self.timers, self.judging, self.children
+        self.running, self.timers, self.judging, self.children = {}, {}, {}, {}
         self.edits.crashed()
         commands = self.apply(Restored(self.now))
         again = [one.invocation for one in commands if isinstance(one, RunStep)]
         assert again[: len(lost)] == sorted(lost), "what ran runs again first"
         assert all(self.running[number] == call for number, call in lost.items())
         assert self.timers == timers
+        assert list(self.children)[: len(children)] == list(children)
         assert list(self.judging.items())[: len(judging)] == list(judging.items())
 
     # Accounts
@@ -263,15 +295,25 @@ class World:
             case JudgeMessage(number):
                 assert number not in self.judging
                 self.judging[number] = command
-            case ReplyToMessage(number):
+            case ReplyToMessage(number) | ForwardAnswer(number):
                 self.replies[number] += 1
+            case StartChild() | CancelChild():
+                self._child(command)
             case Publish(event):
                 self.unhandled += [event] * (event.type == "UnhandledEvent")
             case CompleteRun() | FailRun() | CancelRun():
                 self.ends.append(command)
                 assert not self.running
+                assert not self.children
                 self.timers.clear()
                 self.judging.clear()
+
+    def _child(self, command: StartChild | CancelChild) -> None:
+        if isinstance(command, CancelChild):
+            del self.children[command.run]
+        else:
+            assert command.run not in self.children, "begun twice"
+            self.children[command.run] = command
 
     def _timer(self, command: SetTimer | CancelTimer) -> None:
         if isinstance(command, CancelTimer):
@@ -295,6 +337,9 @@ class World:
         record = command.record
         if record is None:
             return
+        for number, end in enumerate(record.children):
+            told = self.told.setdefault((record.origin, number), end)  # not yet known of one whose id was taken
+            assert told == end, "told of a child that it did not have"
         for event in record.answers:
             if event is not None and "uid" in event.data:
                 taker = command.step, record.origin
