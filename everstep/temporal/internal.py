@@ -81,11 +81,9 @@ async def observed(
         observer: makes, of the engine before its first input, what is shown each input.
     """
     observe: Observer | None = None
-    cancelled = any(event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED for event in history)
-
     def apply(engine: Engine, what: happened.Input) -> list[do.Command]:
-        if isinstance(what, happened.CancelRequested) and not cancelled:
-            return []  # at the end of a history that goes on, the replay itself cancels what it has
+        if not what.now:
+            return []  # when a replay is over all tasks are cancelled, at time zero: nothing that has happened to the run
         nonlocal observe
         observe = observe or observer(engine)
         commands = engine.apply(what)
