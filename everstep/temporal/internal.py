@@ -81,9 +81,10 @@ async def observed(
         observer: makes, of the engine before its first input, what is shown each input.
     """
     observe: Observer | None = None
+
     def apply(engine: Engine, what: happened.Input) -> list[do.Command]:
         if not what.now:
-            return []  # when a replay is over all tasks are cancelled, at time zero: nothing that has happened to the run
+            return []  # when a replay is over all tasks are cancelled, at time zero: nothing of that has happened
         nonlocal observe
         observe = observe or observer(engine)
         commands = engine.apply(what)
