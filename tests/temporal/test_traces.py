@@ -39,7 +39,7 @@ class Round(Workflow):
     async def turn(self, ctx: Context, ev: StartEvent | Again) -> Again | Question:
         number = await ctx.store.get("n", default=0) + 1
         await ctx.store.set("n", number)
-        return Question() if number == 12 else Again(number=number)
+        return Question() if number == 10 else Again(number=number)
 
     @step
     async def finish(self, ev: Answer) -> StopEvent:
@@ -69,8 +69,8 @@ async def test_one_tree_over_replays_and_boundaries(
         if limits != Limits():
             first = await handler.workflow.describe()
             assert first.run_id != (await _first_execution(client, handler.run_id))
-    assert waiting == ["Round", *["  turn"] * 12]
-    assert sorted(traces.tree().lines()[13:]) == ["  Round completed", "  finish", "  wait for a person: Question"]
+    assert waiting == ["Round", *["  turn"] * 10]
+    assert sorted(traces.tree().lines()[11:]) == ["  Round completed", "  finish", "  wait for a person: Question"]
 
 
 async def _first_execution(client: Client, run_id: str) -> str:
