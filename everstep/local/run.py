@@ -110,7 +110,6 @@ class LocalRun:
     def resume(self, snapshot: Snapshot) -> None:
         """Go on from where a run was taken down."""
         self.engine = snapshot.restored(self.run_id)
-        children.forget_asked(self.engine.run)
         self._watch = Watch(self.engine.run, partial(self.stream.publish, internal=True))
         self._tried = dict(snapshot.tries)
         self._children.go_on_with(snapshot.children)
