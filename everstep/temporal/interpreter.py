@@ -75,7 +75,7 @@ class Interpreter:
             self._refuse_early(f"the run of {self._flow} was cancelled before it began")
             # Also when the run was about to continue as new: the next execution would not know that it was cancelled.
             if self._engine is not None and self._engine.run.active:
-                self._feed(happened.CancelRequested(self._now(), workflow.cancellation_reason() or ""))
+                self.feed(happened.CancelRequested(self._now(), workflow.cancellation_reason() or ""))
             ended = None
         await workflow.wait_condition(workflow.all_handlers_finished)
         if isinstance(ended, do.CompleteRun):
@@ -167,9 +167,9 @@ class Interpreter:
             raise ApplicationError(begun["refused"], type="StartRefused", non_retryable=True)
         self._set_up(begun["definition"], begun["limits"])
         engine = self._engine = Engine(FlowDefinition.from_json(begun["definition"]))
-        self._steps = StepRunner(engine, self._limits, self._feed)
+        self._steps = StepRunner(engine, self._limits, self.feed)
         self._boundary = Boundary(self, engine.run.scheduler)
-        self._feed(happened.StartRun(self._now(), Envelope.from_json(begun["start"]), begun.get("state")))
+        self.feed(happened.StartRun(self._now(), Envelope.from_json(begun["start"]), begun.get("state")))
         self._take_early()
 
     def _set_up(self, definition: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
@@ -180,10 +180,10 @@ class Interpreter:
         self._set_up(carried["definition"], carried["limits"])
         definition = FlowDefinition.from_json(carried["definition"])
         engine = self._engine = Engine.restore(definition, unpack(carried["engine"]))
-        self._steps = StepRunner(engine, self._limits, self._feed)
+        self._steps = StepRunner(engine, self._limits, self.feed)
         self._boundary = Boundary(self, engine.run.scheduler)
         self._shown_waiting = carried["waiting"]
-        self._feed(happened.Restored(self._now()))
+        self.feed(happened.Restored(self._now()))
         self._take_early()
 
     async def _continue(self) -> None:
@@ -213,10 +213,6 @@ class Interpreter:
         return workflow.time()
 
     def feed(self, what: happened.Input) -> None:
-        """Apply an input to the engine; see `_feed`."""
-        self._feed(what)
-
-    def _feed(self, what: happened.Input) -> None:
         """Apply an input and carry out the commands; a fault of ours fails the workflow task, never the run."""
         engine = self._engine
         assert engine is not None
@@ -242,7 +238,7 @@ class Interpreter:
         if self._engine is None:
             self._early.append(what)
         else:
-            self._feed(what)
+            self.feed(what)
 
     def _take_early(self) -> None:
         early, self._early = self._early, []
@@ -250,7 +246,7 @@ class Interpreter:
             if isinstance(item, tuple):
                 self._feed_message(*item)
             else:
-                self._feed(item)
+                self.feed(item)
 
     def _refuse_early(self, reason: str) -> None:
         """The run ends before it has begun: whoever sent something to it is told why."""
@@ -293,7 +289,7 @@ class Interpreter:
     def _feed_message(self, message: happened.MessageReceived, sender: asyncio.Future[str | None]) -> None:
         assert self._engine is not None
         self._senders[self._engine.run.next_message] = sender
-        self._feed(message)
+        self.feed(message)
 
     # Carrying out commands
 
@@ -315,7 +311,7 @@ class Interpreter:
         if self._timers.get(timer) is task:
             del self._timers[timer]
         if not task.cancelled() and not self._ended.done():
-            self._feed(happened.TimerFired(self._now(), timer))
+            self.feed(happened.TimerFired(self._now(), timer))
 
     def _cancel_timer(self, command: do.CancelTimer) -> None:
         task = self._timers.pop(command.timer, None)
@@ -363,7 +359,7 @@ class Interpreter:
         self._judging = bool(self._to_judge)
         if self._to_judge:
             self._judge_batch()
-        self._feed(happened.MessagesJudged(self._now(), verdicts))
+        self.feed(happened.MessagesJudged(self._now(), verdicts))
 
     def _reply(self, command: do.ReplyToMessage) -> None:
         sender = self._senders.pop(command.message, None)

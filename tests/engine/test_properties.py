@@ -15,8 +15,8 @@ from everstep.engine.commands import Command
 from everstep.engine.core import Engine
 from everstep.engine.inputs import Input
 from everstep.flow.definition import FlowDefinition
-from tests.support.engine_world import World
-from tests.support.random_flows import RandomFlow
+from tests.simulation.flows import RandomFlow
+from tests.simulation.world import World
 
 SEEDS = st.integers(0, 2**32 - 1)
 lives = given(seed=SEEDS, size=st.integers(0, 8), length=st.integers(0, 120))

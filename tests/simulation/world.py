@@ -43,9 +43,9 @@ from everstep.engine.inputs import (
     Verdict,
 )
 from everstep.engine.messages import Envelope, Failure, Outcome
-from tests.support.engine_edits import Edits
-from tests.support.engine_invariants import check
-from tests.support.random_flows import RandomFlow
+from tests.simulation.edits import Edits
+from tests.simulation.flows import RandomFlow
+from tests.simulation.invariants import check
 
 
 class World:
