@@ -6,11 +6,14 @@ Blocks come in any order from any attempt: asked twice, given up, fenced, silent
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from random import Random
 
 from everstep.engine.commands import GrantLock, RefuseLock
-from everstep.engine.core import Engine
 from everstep.engine.inputs import Input, LockReleased, LockRenewed, LockRequested
+from everstep.engine.messages import StateChange
+from everstep.engine.run import Run
+from tests.simulation.broken import hold
 
 Key = tuple[int, int, int]
 
@@ -22,16 +25,14 @@ class Edits:
     first number and their own.
     """
 
-    def __init__(self, rng: Random) -> None:
-        self.rng = rng
+    def __init__(self) -> None:
         self.tokens: Counter[int] = Counter()
         self.asked: set[Key] = set()
         self.granted: dict[Key, int] = {}
         self.applied: Counter[tuple[int, int]] = Counter()
 
-    def next(self, engine: Engine, running: list[int], now: float) -> Input | None:
+    def next(self, rng: Random, running: list[int], now: float) -> Input | None:
         """Something that a block does, right or wrong."""
-        rng = self.rng
         if self.granted and rng.random() < 0.6:
             key = rng.choice(list(self.granted))
             if rng.random() < 0.2:
@@ -51,31 +52,34 @@ class Edits:
         key = (invocation, rng.randint(1, 2), max(1, self.tokens[invocation] - rng.choice((0, 0, 0, 1))))
         return None if key in self.asked else LockRequested(now, *key, rng.choice((None, 1.0, 20.0)))
 
-    def before(self, what: Input, engine: Engine) -> None:
-        """Keep account of what the engine is about to be given."""
+    def before(self, what: Input, run: Run) -> Sequence[StateChange]:
+        """Keep account of what the engine is about to be given; gives what it has to commit."""
         if isinstance(what, LockRequested):
             self.asked.add((what.invocation, what.edit, what.token))
-        holder = engine.run.lock.holder
+        holder = run.lock.holder
         if isinstance(what, LockReleased) and what.changes is not None and holder is not None:
             key = (what.invocation, what.edit, what.token)
             if key == (holder.invocation, holder.edit, holder.token):
-                self.applied[engine.run.invocations[what.invocation].origin, what.edit] += 1
+                self.applied[run.invocations[what.invocation].origin, what.edit] += 1
+                return what.changes
+        return ()
 
-    def told(self, command: GrantLock | RefuseLock, engine: Engine) -> None:
+    def told(self, command: GrantLock | RefuseLock, run: Run) -> None:
         """A block was given the lock, or told that it was applied before, or that it will not have the lock."""
         key = (command.invocation, command.edit, command.token)
+        hold(key in self.asked, f"a block is told once: {key} was told again")
         self.asked.remove(key)
         if isinstance(command, RefuseLock):
             return
-        invocation = engine.run.invocations.get(command.invocation)
+        invocation = run.invocations.get(command.invocation)
         if invocation is None:  # it was granted just before the run has ended
             return
         block = (invocation.origin, command.edit)
         if command.applied:
-            assert self.applied[block] == 1
+            hold(self.applied[block] == 1, f"only a block that was applied is told so: {block} was not")
         else:
-            assert not self.applied[block], "applied blocks do not hold the lock"
-            assert command.state.get("edited", 0) == self.applied.total(), "it sees all that was done before"
+            hold(not self.applied[block], f"applied blocks do not hold the lock: {block} does")
+            hold(command.state.get("edited", 0) == self.applied.total(), "a block sees all that was done before it")
             self.granted[key] = self.applied.total()
 
     def crashed(self) -> None:
@@ -84,12 +88,12 @@ class Edits:
         self.granted.clear()
         self.tokens.clear()
 
-    def settled(self, engine: Engine) -> None:
+    def settled(self, run: Run) -> None:
         """Assert what must hold at rest: every block was told, none counted twice, none lost."""
-        assert not self.asked
-        assert all(count == 1 for count in self.applied.values()), "a block was applied twice"
-        assert engine.run.state.get("edited", 0) == self.applied.total(), "a block was lost"
-        lock = engine.run.lock
-        assert (lock.holder, lock.waiting, lock.tokens) == (None, {}, {})
-        waiting = {one.invocation.origin for one in engine.run.waiters.all.values()}
-        assert lock.applied.keys() <= waiting, "remembered for nobody"
+        hold(not self.asked, f"every block is told: {self.asked} were not")
+        hold(all(count == 1 for count in self.applied.values()), "a block is applied once")
+        hold(run.state.get("edited", 0) == self.applied.total(), "no block is lost")
+        lock = run.lock
+        hold((lock.holder, lock.waiting, lock.tokens) == (None, {}, {}), "at rest nobody holds the lock")
+        waiting = {one.invocation.origin for one in run.waiters.all.values()}
+        hold(lock.applied.keys() <= waiting, "blocks are remembered for nobody")

@@ -1,12 +1,13 @@
 """Random flows that always can end, and what their steps do: branches, loops, fan-out, joins, sends, questions, errors.
 
-Everything comes from one `random.Random`, so a seed names a flow and a life of it. The work of a run is bounded by a
-budget of events, whatever the flow's loops: once it is spent, steps return None or stop.
+Everything comes from dice, so a seed names a flow. The work of a run is bounded by a budget of events, whatever the
+flow's loops: once it is spent, steps return None or stop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -46,8 +47,9 @@ class RandomFlow:
     """A definition drawn from `rng`, with steps that do what its dice say.
 
     Args:
-        rng: where all choices come from, those of the steps too.
+        rng: where the flow comes from, and then what its steps do; may be replaced by other dice at any time.
         size: how many steps to draw, beside those that every flow needs.
+        without: the names of steps to leave out of what was drawn.
         budget: how many events a run may emit in all.
 
     Example:
@@ -55,11 +57,11 @@ class RandomFlow:
         >>> outcome = made.perform(RunStep(1, "begin", made.event("StartEvent")))
     """
 
-    def __init__(self, rng: Random, size: int = 6, budget: int = 80) -> None:
+    def __init__(self, rng: Random, size: int = 6, without: Collection[str] = (), budget: int = 80) -> None:
         self.rng = rng
         self.budget = budget
         self.emitted: dict[str, str] = {}
-        self.definition = _definition(rng, size)
+        self.definition = _reduced(_definition(rng, size), without)
 
     def event(self, name: str) -> Envelope:
         """An event of this type that can be told from all others of the run."""
@@ -181,6 +183,16 @@ def _definition(rng: Random, size: int) -> FlowDefinition:
         timeout=rng.choice((None, None, 200.0)),
         max_in_flight=rng.choice((1, 2, 5, 45)),
     )
+
+
+def _reduced(flow: FlowDefinition, without: Collection[str]) -> FlowDefinition:
+    """The flow without some of its steps."""
+    steps = {
+        name: replace(step, feeds=tuple(join for join in step.feeds if join not in without))
+        for name, step in flow.steps.items()
+        if name not in without
+    }
+    return replace(flow, steps=steps)
 
 
 def _step(rng: Random, name: str, accepts: tuple[str, ...], joins: Sequence[StepDefinition]) -> StepDefinition:
