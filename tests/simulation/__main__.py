@@ -60,9 +60,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--schedules", "-n", type=int, default=2000, metavar="N", help="how many (2000)")
     parser.add_argument("--seed", type=int, default=0, metavar="SEED", help="of the first; the next have the next (0)")
     parser.add_argument("--jobs", "-j", type=int, default=1, metavar="N", help="on so many processes (1)")
-    parser.add_argument(
-        "--case", type=Case.parse, metavar="CASE", help="live this one: a seed, or a case of a report"
-    )
+    parser.add_argument("--case", type=Case.parse, metavar="CASE", help="live this one: a seed, or a case of a report")
     parser.add_argument("--shrink", action="store_true", help="make the --case smaller, if it is broken")
     parser.add_argument(
         "--fault", choices=FAULTS, metavar="FAULT", help=f"put one into the engine: {'; '.join(FAULTS)}"
