@@ -36,6 +36,7 @@ from everstep.engine.inputs import (
 )
 from everstep.engine.run import Run
 from everstep.engine.streams import ROOT
+from everstep.engine.waits import TIMER
 from everstep.flow.definition import FlowDefinition
 from tests.simulation.broken import hold
 from tests.simulation.edits import Edits
@@ -188,6 +189,8 @@ class Account:
             request = run.requests[timer.removeprefix("due:")]
             open_still = request.status == "open" and not (request.overdue and request.judging)
             hold(not open_still, f"a request ends when it is due: {request.id} did not")
+        elif timer.startswith(TIMER):
+            hold(int(timer.removeprefix(TIMER)) not in run.waiters.all, "a wait ends when its time is up")
 
     def _restored(self, commands: Sequence[Command]) -> None:
         """All that was under way is under way again, and first of all."""

@@ -72,8 +72,7 @@ class World:
         self._keys: list[str] = []
 
     def live(self, actions: Iterable[Action]) -> None:
-        """Start, let these things happen, bring the run to rest, and assert that nothing is owed."""
-        self.apply(StartRun(self.now, self.made.event("StartEvent"), {"a": {"b": 1}}))
+        """Let these things happen, the start of the run among them; bring it to rest; assert that nothing is owed."""
         for action in actions:
             self.do(action)
         self._rest()
@@ -106,6 +105,13 @@ class World:
         hold(_as_text(self.twin) == text, "a snapshot holds all of a run")
 
     # What may happen
+
+    def start(self) -> None:
+        """The run begins, unless it has before."""
+        began = self.engine.run.status != "new"
+        before = self.engine.snapshot()
+        self.apply(StartRun(self.now, self.made.event("StartEvent"), {"a": {"b": 1}}))
+        hold(not began or self.engine.snapshot() == before | {"now": self.now}, "a run starts once")
 
     def end(self) -> None:
         """A running invocation ends, well or badly; any of them, whatever its age."""
@@ -174,15 +180,12 @@ class World:
                 self.apply(TimerFired(self.now, timer))
 
     def stale(self) -> None:
-        """An invocation that does not run reports something, or the run is started again."""
+        """An invocation that does not run reports something."""
         number = self.rng.randint(0, 40)
         if number in self.account.running:
             return
         before = self.engine.snapshot()
-        if number:
-            self.apply(StepSucceeded(self.now, number, self._made_up()))
-        else:
-            self.apply(StartRun(self.now, self.made.event("StartEvent"), {"a": 2}))
+        self.apply(StepSucceeded(self.now, number, self._made_up()))
         hold(self.engine.snapshot() == before | {"now": self.now}, "what is stale changes nothing")
 
     def pause(self) -> None:
@@ -252,6 +255,7 @@ class World:
 ACTIONS: dict[str, Callable[[World], None]] = {
     action.__name__: action
     for action in (
+        World.start,
         World.end,
         World.edit,
         World.judge,
@@ -267,7 +271,7 @@ ACTIONS: dict[str, Callable[[World], None]] = {
         World.cancel,
     )
 }
-_OFTEN = {"end": 12.0, "edit": 6.0, "judge": 5.0, "answer": 4.0, "send": 3.0, "save": 4.0, "cancel": 0.05}
+_OFTEN = {"start": 0.2, "end": 12, "edit": 6, "judge": 5, "answer": 4, "send": 3, "save": 4, "cancel": 0.05}
 WEIGHTS: Sequence[float] = [_OFTEN.get(kind, 1.0) for kind in ACTIONS]
 
 
