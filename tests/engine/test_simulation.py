@@ -32,7 +32,7 @@ def test_the_promises_hold(first: int) -> None:
 def test_a_fault_is_found_and_made_small(fault: str) -> None:
     """An engine with this fault breaks a promise in a few inputs, again and again; one without it does not."""
     with FAULTS[fault].made():
-        broken = live_all(range(1000)).broken
+        broken = live_all(range(400)).broken
         assert broken is not None, f"nobody noticed that {fault}"
         small = shrunk(live(broken), tries=400)
         again = live(Case.parse(str(small.case)))
@@ -63,7 +63,7 @@ def test_runs_come_to_every_kind_of_end() -> None:
     """The promises are not held by runs in which nothing happens."""
     ends: set[str] = set()
     joins = requests = streams = answered = batches = edits = 0
-    for seed in range(120):
+    for seed in range(200):
         life = live(Case.drawn(seed))
         run, account = life.world.engine.run, life.world.account
         ends.add(f"{getattr(account.ends[0], 'kind', run.status) if account.ends else 'at rest'}")
@@ -74,4 +74,4 @@ def test_runs_come_to_every_kind_of_end() -> None:
         batches += len(account.events.collected)
         edits += account.edits.applied.total()
     assert ends == {"at rest", "completed", "cancelled", "step", "timeout", "stuck", "expired"}
-    assert min(joins, requests, streams, answered, batches, edits) > 20
+    assert min(joins, requests, streams, answered, batches, edits) > 10

@@ -96,13 +96,15 @@ class Account:
 
     def after(self, what: Input, commands: Sequence[Command], run: Run) -> None:
         """Take in what the engine commanded, and assert that nothing is owed in vain."""
+        again = {one.invocation for one in commands if isinstance(one, RunStep)}
+        if isinstance(what, StepSucceeded) and self._ending is not None and what.invocation not in again:
+            self.events.listed(self._ending.step, what.outcome)
         for command in commands:
             self._told(command, run)
         match what:
             case StepSucceeded(_, number, outcome) if self._ending is not None and number not in self.running:
                 for change in outcome.state:
                     paths.change(self.state, change)
-                self.events.listed(self._ending.step, outcome)
                 if run.active:
                     self.events.committed(effects(outcome), run)
             case StepFailed() if self._ending is not None:

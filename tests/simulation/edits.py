@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from random import Random
 
 from everstep.engine.commands import GrantLock, RefuseLock
-from everstep.engine.inputs import Input, LockReleased, LockRenewed, LockRequested
+from everstep.engine.inputs import Input, LockReleased, LockRenewed, LockRequested, StepFailed, StepSucceeded
+from everstep.engine.locks import Claim
 from everstep.engine.messages import StateChange
 from everstep.engine.run import Run
 from tests.simulation.broken import hold
@@ -30,6 +31,9 @@ class Edits:
         self.asked: set[Key] = set()
         self.granted: dict[Key, int] = {}
         self.applied: Counter[tuple[int, int]] = Counter()
+        self._claims: dict[Key, Claim] = {}
+        self._holder: Claim | None = None
+        self._now = 0.0
 
     def next(self, rng: Random, running: list[int], now: float) -> Input | None:
         """Something that a block does, right or wrong."""
@@ -54,8 +58,13 @@ class Edits:
 
     def before(self, what: Input, run: Run) -> Sequence[StateChange]:
         """Keep account of what the engine is about to be given; gives what it has to commit."""
+        self._now = what.now
         if isinstance(what, LockRequested):
-            self.asked.add((what.invocation, what.edit, what.token))
+            key = (what.invocation, what.edit, what.token)
+            self.asked.add(key)
+            self._claims[key] = Claim(*key, what.lease)
+        if self._holder is not None and self._gives_up(self._holder, what, run):
+            self._holder = None
         holder = run.lock.holder
         if isinstance(what, LockReleased) and what.changes is not None and holder is not None:
             key = (what.invocation, what.edit, what.token)
@@ -63,6 +72,24 @@ class Edits:
                 self.applied[run.invocations[what.invocation].origin, what.edit] += 1
                 return what.changes
         return ()
+
+    def _gives_up(self, holder: Claim, what: Input, run: Run) -> bool:
+        """Whether the holder may lose the lock by this input."""
+        match what:
+            case LockReleased(_, invocation, edit, token):
+                return (invocation, edit, token) == (holder.invocation, holder.edit, holder.token)
+            case LockRequested(_, invocation, _, token):
+                return invocation == holder.invocation and token >= run.lock.tokens.get(invocation, 0)
+            case StepSucceeded(_, invocation) | StepFailed(_, invocation):
+                return invocation == holder.invocation
+            case LockRenewed(now, invocation, edit, token):
+                if (invocation, edit, token) == (holder.invocation, holder.edit, holder.token):
+                    holder.heard = now
+                    return False
+                waits = (invocation, edit, token) in self.asked
+                return waits and holder.lease is not None and holder.heard + holder.lease <= now
+            case _:
+                return False
 
     def told(self, command: GrantLock | RefuseLock, run: Run) -> None:
         """A block was given the lock, or told that it was applied before, or that it will not have the lock."""
@@ -80,6 +107,9 @@ class Edits:
         else:
             hold(not self.applied[block], f"applied blocks do not hold the lock: {block} does")
             hold(command.state.get("edited", 0) == self.applied.total(), "a block sees all that was done before it")
+            hold(self._holder is None, f"one block holds the lock: {block} does, and another one")
+            self._holder = self._claims[key]
+            self._holder.heard = self._now
             self.granted[key] = self.applied.total()
 
     def crashed(self) -> None:
@@ -87,6 +117,7 @@ class Edits:
         self.asked.clear()
         self.granted.clear()
         self.tokens.clear()
+        self._holder = None
 
     def settled(self, run: Run) -> None:
         """Assert what must hold at rest: every block was told, none counted twice, none lost."""

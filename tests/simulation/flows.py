@@ -78,7 +78,7 @@ class RandomFlow:
             return Failure("ValueError", f"{step} failed", rng.randint(1, 3), 0.5)
         state = [self._change() for _ in range(rng.choice((0, 0, 1, 3)))]
         sent = [self._sent(rng.choice(EMITTED)) for _ in range(rng.choice((0, 0, 0, 1, 2))) if self._afford()]
-        wait = self._wait() if rng.random() < 0.08 and self._afford() else None
+        wait = self._wait() if rng.random() < 0.12 and self._afford() else None
         return Outcome(
             None if wait else self._returned(spec),
             sent,

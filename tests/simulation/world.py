@@ -62,7 +62,10 @@ class World:
     def __init__(self, made: RandomFlow) -> None:
         self.made = made
         self.engine = Engine(made.definition)
-        self.twin = Engine(made.definition)
+        # As it is read from a history.
+        text = json.dumps(made.definition.to_json(), sort_keys=True)
+        self._definition = FlowDefinition.from_json(json.loads(text))
+        self.twin = Engine(self._definition)
         self.account = Account(made.definition)
         self.now = 0.0
         self.log: list[Input] = []
@@ -98,10 +101,9 @@ class World:
         return commands
 
     def save(self) -> None:
-        """The twin is made anew from the run's snapshot and definition, as JSON whose keys are sorted."""
+        """The twin is made anew from the run's snapshot, as JSON whose keys are sorted."""
         text = _as_text(self.engine)
-        definition = FlowDefinition.from_json(json.loads(json.dumps(self.made.definition.to_json(), sort_keys=True)))
-        self.twin = Engine.restore(definition, json.loads(text))
+        self.twin = Engine.restore(self._definition, json.loads(text))
         hold(_as_text(self.twin) == text, "a snapshot holds all of a run")
 
     # What may happen
@@ -271,8 +273,9 @@ ACTIONS: dict[str, Callable[[World], None]] = {
         World.cancel,
     )
 }
-_OFTEN = {"start": 0.2, "end": 12, "edit": 6, "judge": 5, "answer": 4, "send": 3, "save": 4, "cancel": 0.05}
-WEIGHTS: Sequence[float] = [_OFTEN.get(kind, 1.0) for kind in ACTIONS]
+_OFTEN = {"end": 30, "judge": 5, "edit": 4, "answer": 4, "send": 3, "save": 3, "fire": 2, "resume": 2}
+_SELDOM = {"start": 0.2, "pause": 0.5, "stale": 0.5, "malformed": 0.5, "cancel": 0.05}
+WEIGHTS: Sequence[float] = [(_OFTEN | _SELDOM).get(kind, 1.0) for kind in ACTIONS]
 
 
 def _as_text(engine: Engine) -> str:
