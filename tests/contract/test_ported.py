@@ -96,6 +96,7 @@ class ResearchModel:
 
 async def test_research_goes_side_by_side_once_a_person_agrees(driver: Driver, model: FakeOpenAI) -> None:
     """A person sends the plan back, then agrees; answers are collected; the report is streamed word by word."""
+    driver.at_real_pace()
     model.responder = ResearchModel()
     plans: list[list[str]] = []
 
@@ -125,6 +126,7 @@ class ExtractionModel:
 
 async def test_a_document_is_corrected_until_a_person_is_content(driver: Driver, model: FakeOpenAI) -> None:
     """A list of pages and its join, a page that fails for good, a step that waits for a person again and again."""
+    driver.at_real_pace()
     model.responder = ExtractionModel()
     seen: list[dict[str, str]] = []
 

@@ -105,7 +105,6 @@ class ExtractionFlow(Workflow):
             waiter_event=ReviewEvent(fields=ev.fields, version=ev.version),
             waiter_id=f"review {ev.version}",
             requirements={"version": ev.version},
-            timeout=3600,
         )
         if reviewed.correction:
             return CorrectEvent(fields=ev.fields, version=ev.version, correction=reviewed.correction)
@@ -126,7 +125,7 @@ class ExtractionFlow(Workflow):
 
 
 async def main(pages: list[str], person: Callable[[dict[str, str]], str | None]) -> ExtractedEvent:
-    flow = ExtractionFlow(timeout=120)
+    flow = ExtractionFlow(timeout=None)
     handler = flow.run(start_event=DocumentEvent(pages=pages))
     async for ev in handler.stream_events():
         if isinstance(ev, ReviewEvent):

@@ -1,7 +1,7 @@
 """A joke is written, a critic judges it, and it is written again until it is good enough."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 from openai import APIConnectionError, AsyncOpenAI, InternalServerError, RateLimitError
 from everstep import Context, Workflow, step
@@ -85,7 +85,7 @@ class JokeFlow(Workflow):
         return JokeEvent(joke=await ask(llm, f"Improve this joke: {ev.joke}\nThe critic says: {ev.critique}"))
 
 
-async def main(topic: str, **options: int) -> tuple[JokeResult, list[str]]:
+async def main(topic: str, **options: Any) -> tuple[JokeResult, list[str]]:
     handler = JokeFlow(timeout=120).run(topic=topic, **options)
     progress = [ev.msg async for ev in handler.stream_events() if isinstance(ev, ProgressEvent)]
     return await handler, progress

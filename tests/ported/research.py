@@ -19,6 +19,7 @@ class PlanEvent(Event):
 
 
 class ReviewPlanEvent(InputRequiredEvent):
+    prefix: str
     questions: list[str]
 
 
@@ -110,7 +111,7 @@ class ResearchFlow(Workflow):
 
 
 async def main(topic: str, person: Callable[[list[str]], str]) -> tuple[dict[str, object], str]:
-    handler = ResearchFlow(timeout=120).run(topic=topic)
+    handler = ResearchFlow(timeout=None).run(topic=topic)
     shown = ""
     async for ev in handler.stream_events():
         if isinstance(ev, ReviewPlanEvent):

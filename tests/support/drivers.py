@@ -68,6 +68,9 @@ class Driver(ABC):
     async def let_pass(self, seconds: float) -> None:
         """Let time pass for the runs."""
 
+    def at_real_pace(self) -> None:
+        """Let time pass as it does, where it is skipped otherwise: for people who answer what a stream shows."""
+
     @abstractmethod
     async def serve(self, flow: Flow, task_queue: str) -> None:
         """Serve a flow on a task queue of this name too, where there are any."""
@@ -209,6 +212,9 @@ class TimeSkippingDriver(TemporalDriver):
     async def connect(cls, address: str) -> Self:
         skips = SkipWhileWaiting()
         return cls(await Client.connect(address, interceptors=[skips]), skips)
+
+    def at_real_pace(self) -> None:
+        self._skips.real_pace = True
 
     async def asked(self, handler: WorkflowHandler, query: Callable[[], Awaitable[Any]]) -> Any:
         """A query right after continue-as-new hangs on this server until the next workflow task: bring one about."""

@@ -34,10 +34,12 @@ _CLOSED = frozenset(
 class SkipWhileWaiting(Interceptor):
     """Give it to a client of the test server, which nobody else uses meanwhile.
 
-    The server is unlocked once, however many wait: a second time would take away a lock of its own.
+    The server is unlocked once, however many wait: a second time would take away a lock of its own. `real_pace`: no time
+    is skipped, so that whoever follows a stream comes to answer what it asks.
     """
 
     def __init__(self) -> None:
+        self.real_pace = False
         self._waiting = 0
         self._changing = asyncio.Lock()
 
@@ -48,6 +50,9 @@ class SkipWhileWaiting(Interceptor):
     @contextlib.asynccontextmanager
     async def skipping(self, client: Client) -> AsyncIterator[None]:
         """Within the block, the server skips time whenever nothing but time is waited for."""
+        if self.real_pace:
+            yield
+            return
         async with self._changing:
             if not self._waiting:
                 await client.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
