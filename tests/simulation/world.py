@@ -273,7 +273,7 @@ ACTIONS: dict[str, Callable[[World], None]] = {
         World.cancel,
     )
 }
-_OFTEN = {"end": 30, "judge": 5, "edit": 4, "answer": 4, "send": 3, "save": 3, "fire": 2, "resume": 2}
+_OFTEN = {"end": 30, "judge": 5, "edit": 7, "answer": 4, "send": 3, "save": 3, "fire": 2, "resume": 2}
 _SELDOM = {"start": 0.2, "pause": 0.5, "stale": 0.5, "malformed": 0.5, "cancel": 0.05}
 WEIGHTS: Sequence[float] = [(_OFTEN | _SELDOM).get(kind, 1.0) for kind in ACTIONS]
 
