@@ -5,18 +5,20 @@ Only failures of the step itself count here; lost workers, shutdowns and missing
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
+from zlib import crc32
 
 from everstep.engine.messages import Failure
-from everstep.exception_data import exception_from_data
+from everstep.exception_data import (
+    causes_to_data,
+    exception_from_data,
+    exception_to_data,
+    traceback_text,
+)
 from everstep.retry_policy import RetryInfo, RetryPolicy
-
-TRACEBACK_LIMIT = 8_000
-"""How many characters of a traceback are kept: its end, where the cause stands."""
 
 
 @dataclass(slots=True)
@@ -25,7 +27,7 @@ class Attempts:
 
     Args:
         policy: the step's retry policy; None means no retry.
-        seed: makes jitter the same for the same invocation.
+        seed: makes random delays repeatable; see `jitter_seed`.
         started_at: when the first attempt began.
     """
 
@@ -50,9 +52,12 @@ class Attempts:
         """What the next pass must know: a wait does not make failures undone, and its time does not count."""
         if self.last_error is None:
             return None
-        error = {"type": error_name(self.last_error), "message": str(self.last_error)}
-        elapsed = round(now - self.started_at, 6)
-        return {"failures": self.failures, "elapsed": elapsed, "error": error, "failed_at": self.last_failed_at}
+        return {
+            "failures": self.failures,
+            "elapsed": round(now - self.started_at, 6),
+            "error": exception_to_data(self.last_error),
+            "failed_at": self.last_failed_at,
+        }
 
     def failed(self, error: Exception, now: float) -> float | None:
         """Count a failure; gives the delay in seconds before the next try, or None to stop."""
@@ -62,7 +67,7 @@ class Attempts:
         if self.policy is None:
             return None
         try:
-            return self.policy.next(now - self.started_at, self.failures, error, seed=self.seed)
+            return self.policy.next(now - self.started_at, self.failures, error, seed=self.seed + self.failures)
         except Exception as fault:
             fault.add_note("raised by the step's retry_policy, which was asked about the error above")
             self.last_error = fault
@@ -73,12 +78,14 @@ class Attempts:
         error = self.last_error
         assert error is not None
         assert self.last_failed_at is not None
+        told = exception_to_data(error)
         return Failure(
-            error_name(error),
-            str(error),
+            told["type"],
+            told["message"],
             self.failures,
             round(self.last_failed_at - self.started_at, 6),
-            error_traceback(error),
+            traceback_text(error),
+            causes_to_data(error),
         )
 
     def retry_info(self, now: float) -> RetryInfo:
@@ -91,13 +98,6 @@ class Attempts:
         )
 
 
-def error_name(error: BaseException) -> str:
-    """An exception's class name; with its module, unless it is a builtin."""
-    cls = type(error)
-    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
-
-
-def error_traceback(error: BaseException) -> str:
-    """The end of an exception's traceback, as text."""
-    text = "".join(traceback.format_exception(error))
-    return text if len(text) <= TRACEBACK_LIMIT else "…" + text[-TRACEBACK_LIMIT:]
+def jitter_seed(run_id: str, origin: int) -> int:
+    """What makes random delays the same for all passes of one invocation, and others for any other."""
+    return crc32(f"{run_id}/{origin}".encode())

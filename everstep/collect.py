@@ -6,12 +6,17 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class All:
+class Cardinality:
+    """How much of a stream a join waits for: `All`, or `Take`."""
+
+
+@dataclass(frozen=True, slots=True)
+class All(Cardinality):
     """Fire once, when the stream is complete, with all members; what a plain ``list[E]`` parameter means."""
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class Take(Cardinality):
     """Fire once, with the first `n` members to arrive, or with all there are when the stream ends before.
 
     The other members go on running, and do not reach the step. Raises `ValueError` if `n` is below 1.

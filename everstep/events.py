@@ -247,20 +247,13 @@ def _checked_exception(value: Any) -> Exception:
     raise ValueError("an exception, or its form {type, message}, is needed")
 
 
-def _exception_data(error: Exception) -> dict[str, str]:
-    data = exception_to_data(error)
-    # The text of the traceback has a field of its own, which outlives the exception object.
-    del data["traceback"]
-    return data
-
-
 SerializableException = Annotated[
     Exception,
     PlainValidator(_checked_exception),
-    PlainSerializer(_exception_data, return_type=dict[str, str]),
+    PlainSerializer(exception_to_data, return_type=dict[str, Any]),
     WithJsonSchema({"type": "object", "required": ["type", "message"]}),
 ]
-"""A field that holds an exception; in JSON `{type, message}`. Read back without importing its class."""
+"""A field that holds an exception; in JSON `{type, message, causes}`. Read back without importing its class."""
 
 
 def _equal_by_data(self: Event, other: object) -> bool:
@@ -274,8 +267,8 @@ class StepFailedEvent(Event):
     Attributes:
         step_name: the step that failed.
         input_event: the event it was given; an `UnresolvedEvent` where its class is not to be had.
-        exception: what it raised: the same class if that is Python's or everstep's own, else an
-            `UnreconstructedException`, which names the class.
+        exception: what it raised, and what that was raised from: the same class if that is Python's or everstep's own,
+            else an `UnreconstructedException`, which names the class.
         attempts: how often it was tried.
         elapsed_seconds: from the start of the first attempt to the last failure.
         failed_at: when it failed last, with time zone.

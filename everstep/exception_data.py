@@ -1,4 +1,4 @@
-"""Exceptions as plain JSON: `{type, message, traceback}`, and back without importing anything.
+"""Exceptions as plain JSON: `{type, message, causes, traceback}`, and back without importing anything.
 
 Only Python's own exceptions and everstep's errors are rebuilt as what they were; every other type comes back
 as `UnreconstructedException`, which keeps the name of the original and its text.
@@ -10,9 +10,17 @@ import ast
 import builtins
 import traceback as tracebacks
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from everstep import errors
+from everstep.retry.conditions import causes_of
+
+TRACEBACK_LIMIT = 8_000
+"""How many characters of a traceback are kept: its end, where the error stands."""
+
+CAUSES_KEPT = 10
+"""How many of an exception's causes travel with it."""
 
 
 class UnreconstructedException(Exception):
@@ -41,14 +49,55 @@ def exception_type_name(error: BaseException) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def exception_to_data(error: BaseException) -> dict[str, str]:
-    """An exception as plain JSON: `type`, `message`, `traceback` (empty where there is none)."""
-    trace = "".join(tracebacks.format_exception(error)) if error.__traceback__ is not None else ""
-    return {"type": exception_type_name(error), "message": str(error), "traceback": trace}
+def exception_to_data(error: BaseException) -> dict[str, Any]:
+    """An exception as plain JSON: `type`, `message`, and where there are any, `causes`."""
+    causes = causes_to_data(error)
+    return {**_named(error), "causes": causes} if causes else _named(error)
+
+
+def causes_to_data(error: BaseException) -> list[dict[str, str]]:
+    """What an exception was raised ``from``, and that in turn: the nearest first, as `type` and `message`."""
+    return [_named(cause) for cause in islice(causes_of(error), CAUSES_KEPT)]
+
+
+def traceback_text(error: BaseException) -> str:
+    """The end of an exception's traceback, causes included, where the error itself stands."""
+    text = "".join(tracebacks.format_exception(error))
+    return text if len(text) <= TRACEBACK_LIMIT else "…" + text[-TRACEBACK_LIMIT:]
+
+
+def speakable(error: Exception) -> Exception:
+    """The exception, or where its text or that of a cause cannot be had, one that stands for it: others print it."""
+    try:
+        for each in (error, *causes_of(error)):
+            str(each)
+    except Exception:
+        return exception_from_data(exception_to_data(error)).with_traceback(error.__traceback__)
+    return error
 
 
 def exception_from_data(data: Mapping[str, Any]) -> Exception:
-    """The exception that `exception_to_data` wrote; its traceback stays text, and is not attached."""
+    """The exception that `exception_to_data` wrote, with its causes."""
+    error = outer = _from_name(data)
+    for cause in data.get("causes") or ():
+        outer.__cause__ = _from_name(cause)
+        outer = outer.__cause__
+    return error
+
+
+def _named(error: BaseException) -> dict[str, str]:
+    return {"type": exception_type_name(error), "message": exception_text(error)}
+
+
+def exception_text(error: BaseException) -> str:
+    """An exception's text, also where its author's `__str__` fails."""
+    try:
+        return str(error)
+    except Exception as fault:  # that must not hide the error
+        return f"(its text cannot be had: {type(fault).__name__})"
+
+
+def _from_name(data: Mapping[str, Any]) -> Exception:
     name, message = str(data["type"]), str(data["message"])
     return _rebuilt(name, message) or UnreconstructedException(message, original_type=name)
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Coroutine, Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
+from everstep.context import BaseSerializer, Context
+from everstep.context.snapshot import Snapshot
+from everstep.errors import ContextStateError, WorkflowCancelledByUser
 from everstep.events import Event, StopEvent
-from everstep.state_store import RunState
 
 _log = logging.getLogger("everstep")
 
@@ -44,6 +48,8 @@ class WorkflowHandler(ABC):
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
         self._background: set[asyncio.Task[Any]] = set()
+        self._ctx: Context[Any] | None = None
+        self.serializer: BaseSerializer | None = None
 
     @property
     def run_id(self) -> str:
@@ -54,8 +60,15 @@ class WorkflowHandler(ABC):
         return self._result().__await__()
 
     async def _result(self) -> Any:
-        event = await self.stop_event_result()
+        return self.result_of(await self.stop_event_result())
+
+    @staticmethod
+    def result_of(event: StopEvent) -> Any:
+        """What awaiting a run gives that ended with this event."""
         return event.result if type(event) is StopEvent else event
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}(run_id={self._run_id!r}, ended={self.ended})"
 
     @abstractmethod
     async def stop_event_result(self) -> StopEvent:
@@ -67,13 +80,35 @@ class WorkflowHandler(ABC):
             WorkflowRuntimeError: it failed; in process, a step's own exception is raised instead.
         """
 
+    @property
     @abstractmethod
-    def is_done(self) -> bool:
+    def ended(self) -> bool:
         """Whether this handle has seen the run end."""
 
-    @abstractmethod
+    def is_done(self) -> bool:
+        """Whether the run has ended, as far as is known here: of a run on a server, that is known a moment later."""
+        self._look_for_the_end()
+        return self.ended
+
     def get_stop_event(self) -> StopEvent | None:
-        """The stop event, once this handle has seen the run complete."""
+        """The stop event, once the run is known to have completed."""
+        self._look_for_the_end()
+        return self._stopped_by()
+
+    def exception(self) -> Exception | None:
+        """What the run failed with, once that is known; None before, and for a run that has completed."""
+        self._look_for_the_end()
+        return self._failed_by()
+
+    @abstractmethod
+    def _stopped_by(self) -> StopEvent | None: ...
+
+    @abstractmethod
+    def _failed_by(self) -> Exception | None: ...
+
+    @abstractmethod
+    def _look_for_the_end(self) -> None:
+        """Find out whether the run has ended; where that takes a while, in the background."""
 
     @abstractmethod
     def stream_items(self, *, after: str | None = None, expose_internal: bool = False) -> AsyncIterator[StreamItem]:
@@ -89,7 +124,7 @@ class WorkflowHandler(ABC):
             yield item.event
 
     @abstractmethod
-    async def send_event(self, message: Event, step: str | None = None) -> None:
+    async def send_event(self, event: Event, step: str | None = None) -> None:
         """Send an event to the run, to all steps that accept it or to one.
 
         Raises:
@@ -123,9 +158,21 @@ class WorkflowHandler(ABC):
     async def progress(self) -> dict[str, Any]:
         """Counts per step, and what the run waits for."""
 
+    async def cancel_run(self, reason: str = "", *, timeout: float = 5.0) -> None:
+        """End the run as cancelled; steps that are running are cancelled.
+
+        Args:
+            reason: why, for whoever looks at the run.
+            timeout: for how many seconds to wait for its end; it goes on ending if that takes longer.
+        """
+        await self._request_cancel(reason)
+        if timeout > 0:
+            with suppress(Exception):
+                async with asyncio.timeout(timeout):
+                    await self.stop_event_result()
+
     @abstractmethod
-    async def cancel_run(self, reason: str = "") -> None:
-        """End the run as cancelled; steps that are running are cancelled."""
+    async def _request_cancel(self, reason: str) -> None: ...
 
     @property
     def state_type(self) -> type[BaseModel] | None:
@@ -133,9 +180,42 @@ class WorkflowHandler(ABC):
         return None
 
     @property
-    def ctx(self) -> HandlerContext:
-        """The run as a context: what LlamaIndex code calls `handler.ctx`."""
-        return HandlerContext(self)
+    def ctx(self) -> Context[Any]:
+        """The run's context: the one that `run(ctx=…)` was given, else one of its own."""
+        if self._ctx is None:
+            self._ctx = Context.of_run(self)
+        return self._ctx
+
+    def belongs_to(self, context: Context[Any]) -> None:
+        """Make this the run of a context."""
+        self._ctx = context
+        context.outside.follow(self)
+
+    def snapshot(self) -> Snapshot:
+        """The run, taken down; see `Context.to_dict`.
+
+        Raises:
+            ContextStateError: the run is not in this process.
+        """
+        raise ContextStateError(
+            f"run {self._run_id} is not in this process, and cannot be taken down here: where it runs it is kept. Take "
+            "it up again by its id, or carry its state into another run by run(ctx=await handler.state())"
+        )
+
+    def done(self) -> bool:
+        """Deprecated: use `is_done`."""
+        _deprecated("done()", "is_done()")
+        return self.is_done()
+
+    def cancelled(self) -> bool:
+        """Deprecated: look at the type of `exception()`. Whether the run is known to have been cancelled."""
+        _deprecated("cancelled()", "isinstance(handler.exception(), WorkflowCancelledByUser)")
+        return isinstance(self.exception(), WorkflowCancelledByUser)
+
+    def cancel(self) -> None:
+        """Deprecated: use `await handler.cancel_run()`. Asks for the run to be cancelled, and waits for nothing."""
+        _deprecated("cancel()", "await handler.cancel_run()")
+        self.in_background(self.cancel_run(timeout=0))
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Carry out something that a caller cannot await; what goes wrong is logged."""
@@ -149,31 +229,5 @@ class WorkflowHandler(ABC):
             _log.error("what was sent to run %s was not taken: %s", self._run_id, error)
 
 
-class HandlerContext:
-    """A run's context as seen from outside: send events, read the stream and the state.
-
-    Given to `run(ctx=...)` of another run, it carries the state over.
-
-    Example:
-        >>> handler = MyFlow().run(topic="x")
-        >>> await handler
-        >>> state = await handler.ctx.store.get_state()
-        >>> await MyFlow().run(ctx=handler.ctx, topic="y")
-    """
-
-    def __init__(self, handler: WorkflowHandler) -> None:
-        self._handler = handler
-        self.store: RunState[Any] = RunState(handler.state, handler.state_type)
-
-    @property
-    def handler(self) -> WorkflowHandler:
-        """The run's handle."""
-        return self._handler
-
-    def send_event(self, message: Event, step: str | None = None) -> None:
-        """Send an event without waiting for the verdict; prefer `await handler.send_event(…)`, which tells it."""
-        self._handler.in_background(self._handler.send_event(message, step))
-
-    def stream_events(self) -> AsyncIterator[Event]:
-        """See `WorkflowHandler.stream_events`."""
-        return self._handler.stream_events()
+def _deprecated(name: str, instead: str) -> None:
+    warnings.warn(f"WorkflowHandler.{name} is deprecated: use {instead}.", DeprecationWarning, stacklevel=3)

@@ -113,9 +113,38 @@ class Invoker:
         except (EventDecodeError, UnknownEventError) as error:
             raise EventRejectedError(f"step {step!r} cannot take its event: {error}") from error
         this = Pass(step, call.record, may_wait=not spec.options.local)
-        scope = StepScope(
+        scope = self._scope(spec, call, this, given, state, publish, retry_info, lock)
+        context: Context[Any] = Context.of_step(scope)
+        if scope_made is not None:
+            scope_made(scope)
+        try:
+            returned = await self._call(spec, self._arguments(spec, given, context), scope)
+        except BaseException as error:
+            if this.wait is None or isinstance(error, asyncio.CancelledError):
+                raise
+            return _suspended(this, context)
+        if this.wait is not None:  # its code has swallowed the suspension; what it did since does not count
+            return _suspended(this, context)
+        this.finish()
+        store = context.store
+        return Outcome(
+            self._returned(spec, returned), context.sent, store.changes, gathers=this.gathers, edits=store.committed
+        )
+
+    def _scope(
+        self,
+        spec: StepSpec,
+        call: StepCall,
+        this: Pass,
+        given: Event | list[Event],
+        state: StateSource,
+        publish: Callable[[Envelope], None],
+        retry_info: RetryInfo,
+        lock: StateLock | None,
+    ) -> StepScope:
+        return StepScope(
             call.run_id,
-            step,
+            spec.name,
             call.invocation,
             retry_info,
             state,
@@ -125,36 +154,9 @@ class Invoker:
             call.origin,
             this,
             given if isinstance(given, Event) else None,
-            functools.partial(self._unwrap, step),
+            functools.partial(self._unwrap, spec.name),
             self.types.state,
-            RefusedLock(_LOCAL.format(step)) if spec.options.local else lock,
-        )
-        context: Context[Any] = Context(scope)
-        if scope_made is not None:
-            scope_made(scope)
-        try:
-            returned = await self._call(spec, self._arguments(spec, given, context), scope)
-        except BaseException as error:
-            if this.wait is None or isinstance(error, asyncio.CancelledError):
-                raise
-            returned = None
-        store = context.store
-        if this.wait is None:
-            this.finish()
-            return Outcome(
-                self._returned(spec, returned),
-                context.sent,
-                store.changes,
-                gathers=this.gathers,
-                edits=store.committed,
-            )
-        return Outcome(
-            sent=context.sent,
-            state=store.changes,
-            gathers=this.gathers,
-            wait=this.wait,
-            effects=this.effects,
-            edits=store.committed,
+            RefusedLock(_LOCAL.format(spec.name)) if spec.options.local else lock,
         )
 
     def _given(self, call: StepCall) -> Event | list[Event]:
@@ -237,6 +239,19 @@ class Invoker:
                 "add it to the step's return annotation"
             )
         return envelope
+
+
+def _suspended(this: Pass, context: Context[Any]) -> Outcome:
+    """What a pass that waits has done so far."""
+    store = context.store
+    return Outcome(
+        sent=context.sent,
+        state=store.changes,
+        gathers=this.gathers,
+        wait=this.wait,
+        effects=this.effects,
+        edits=store.committed,
+    )
 
 
 def _due(due: timedelta | datetime | float) -> tuple[float | None, float | None]:

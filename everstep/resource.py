@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import tomllib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Generic, cast, get_args, get_origin, get_type_hints
 
@@ -132,7 +132,11 @@ class ResourceConfig(InjectedResource):
         return ()
 
     async def make(self, annotation: Any, needed: dict[str, Any]) -> Any:
-        """Read the file.
+        """Read the file; see `read`."""
+        return self.read(annotation)
+
+    def read(self, annotation: Any) -> Any:
+        """What the file has, as the type of the annotation.
 
         Raises:
             OSError: it cannot be read.
@@ -149,6 +153,25 @@ class ResourceConfig(InjectedResource):
             return TypeAdapter[Any](annotation).validate_python(data)
         except ValidationError as error:
             raise ValueError("; ".join(validation_faults(error))) from None
+
+
+def config_faults(step: str, parameters: Iterable[ResourceParameter]) -> Iterator[str]:
+    """What is wrong with the files that a step's resources are read from, and those that their factories take."""
+    seen: set[int] = set()
+    waiting = list(parameters)
+    while waiting:
+        parameter = waiting.pop(0)
+        resource = parameter.resource
+        if id(resource) in seen:
+            continue
+        seen.add(id(resource))
+        if isinstance(resource, ResourceConfig):
+            try:
+                resource.read(parameter.annotation)
+            except (OSError, ValueError) as error:
+                yield f"Step {step!r} takes {parameter.name!r} from {resource.name}, which does not do: {error}."
+        elif isinstance(resource, Resource):
+            waiting += cast("Resource[Any]", resource).needs()
 
 
 def _needs(factory: Callable[..., Any], name: str) -> tuple[ResourceParameter, ...]:

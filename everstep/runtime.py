@@ -16,6 +16,7 @@ from everstep.errors import WorkflowConfigurationError, WorkflowRuntimeError
 from everstep.event_base import Event
 
 if TYPE_CHECKING:
+    from everstep.context.snapshot import Snapshot
     from everstep.handler import WorkflowHandler
     from everstep.workflow import Workflow
 
@@ -32,7 +33,20 @@ class Runtime(Protocol):
             flow: the instance whose steps run.
             start_event: what the run begins with.
             run_id: the run's id; None: make one.
-            ctx: a context whose state the run begins with.
+            ctx: what the run's state begins with: a context, a model, or plain data.
+        """
+        ...
+
+    def resume(self, flow: Workflow, snapshot: Snapshot, *, run_id: str | None) -> WorkflowHandler:
+        """Go on with a run that was taken down.
+
+        Args:
+            flow: the instance whose steps run.
+            snapshot: what was taken down.
+            run_id: the run's id; None: the one that it had.
+
+        Raises:
+            ContextStateError: this runtime cannot.
         """
         ...
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Generic, cast
 
@@ -81,7 +81,7 @@ class RunState(Generic[StateT]):
 
 
 class StateStore(RunState[StateT]):
-    """The state of a run within a step: nested data, read and set by dotted path, or as a whole.
+    """The state of a run as its steps have it: nested data, read and set by dotted path, or as a whole.
 
     Values are kept as plain JSON; pydantic models, dataclasses, dates and the like are turned into it when they are
     set. Where the flow declares a state type, what is set must fit it. Where two invocations write the same path, the
@@ -117,7 +117,7 @@ class StateStore(RunState[StateT]):
             StateValueError: the value has no JSON form or does not fit the state's type, or something on the way is
                 neither a dict nor a list.
         """
-        self._outside_of_edits("set")
+        self._may_change("set")
         data = plain(path, value)
         after = await self._draft()
         if self._repeats(f"set {path}"):
@@ -129,7 +129,7 @@ class StateStore(RunState[StateT]):
         except (LookupError, ValueError, StateValueError) as error:
             raise StateValueError(f"the state cannot be set at {path!r}: {error}") from None
         self._seen = after
-        self.changes.append(["set", path, copy.deepcopy(data)])
+        self._note([["set", path, copy.deepcopy(data)]])
 
     async def delete(self, path: str) -> None:
         """Delete what stands at `path`; a field of the state's type falls back to its default.
@@ -137,7 +137,7 @@ class StateStore(RunState[StateT]):
         Raises:
             StateValueError: nothing is there, or the state's type needs it.
         """
-        self._outside_of_edits("delete")
+        self._may_change("delete")
         after = await self._draft()
         if self._repeats(f"delete {path}"):
             return
@@ -148,7 +148,7 @@ class StateStore(RunState[StateT]):
         except (LookupError, ValueError, StateValueError) as error:
             raise StateValueError(f"the state cannot be deleted at {path!r}: {error}") from None
         self._seen = after
-        self.changes.append(["delete", path])
+        self._note([["delete", path]])
 
     async def set_state(self, state: StateT | Mapping[str, Any]) -> None:
         """Replace the whole state. One of a base class of the state's type replaces the fields that it has.
@@ -156,7 +156,7 @@ class StateStore(RunState[StateT]):
         Raises:
             StateValueError: it has no JSON form, or does not fit the state's type.
         """
-        self._outside_of_edits("set_state")
+        self._may_change("set_state")
         kind = type(cast("object", state))
         part = kind is not self._type and issubclass(self._type, kind) and kind is not DictState
         given = plain_state(state)
@@ -173,7 +173,7 @@ class StateStore(RunState[StateT]):
         Raises:
             StateValueError: a field of the state's type has no default.
         """
-        self._outside_of_edits("clear")
+        self._may_change("clear")
         if self._repeats("clear"):
             return
         self._replace(plain_state(build(self._type, {})), clear=True)
@@ -194,7 +194,7 @@ class StateStore(RunState[StateT]):
             >>> async with ctx.store.edit_state() as state:
             ...     state.count += 1
         """
-        self._outside_of_edits("edit_state")
+        self._may_change("edit_state")
         repeated = self._repeats("edit_state")
         self._edits += 1
         edit = self._edits
@@ -227,7 +227,7 @@ class StateStore(RunState[StateT]):
                 self._seen = after
             self.changes = rebase(self.changes, changes)
 
-    def _outside_of_edits(self, what: str) -> None:
+    def _may_change(self, what: str) -> None:
         if self._editor is not None and self._editor is asyncio.current_task():
             raise ContextStateError(
                 f"{what} cannot be used inside of an edit_state block: change the state that the block was given"
@@ -249,11 +249,15 @@ class StateStore(RunState[StateT]):
         return copy.deepcopy(state) if is_typed(self._type) else state
 
     def _replace(self, state: dict[str, Any], *, clear: bool) -> None:
-        if clear:
-            self.changes = [["clear"]]
         kept = {} if clear or self._seen is None else self._seen
         self._seen = {**kept, **copy.deepcopy(state)}
-        self.changes.extend(["set", key, value] for key, value in state.items())
+        self._note([["set", key, value] for key, value in state.items()], clear=clear)
+
+    def _note(self, changes: Sequence[StateChange], *, clear: bool = False) -> None:
+        """Record changes, to leave with the outcome; with `clear`, of an emptied state."""
+        if clear:
+            self.changes = [["clear"]]
+        self.changes.extend(changes)
 
     async def _read(self) -> dict[str, Any]:
         if self._seen is None:

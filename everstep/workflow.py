@@ -11,14 +11,19 @@ from pydantic import ValidationError
 from everstep.errors import WorkflowConfigurationError, WorkflowRuntimeError, WorkflowValidationError
 from everstep.event_base import Event, validation_faults
 from everstep.events import StartEvent, StopEvent
-from everstep.flow.compile import compile_flow, flow_types
+from everstep.flow.compile import compile_flow, flow_types, step_specs
 from everstep.flow.definition import FlowDefinition
 from everstep.flow.steps import ADDED_STEPS, step_marks
 from everstep.flow.validate import check
+from everstep.injected import InjectedContext
+from everstep.resource import config_faults
 from everstep.runtime import Runtime, current_runtime
 from everstep.step_spec import step_mark
 
 if TYPE_CHECKING:
+    from everstep.context import Context
+    from everstep.context.serializers import BaseSerializer
+    from everstep.context.snapshot import Snapshot
     from everstep.handler import WorkflowHandler
 
 
@@ -29,8 +34,10 @@ class Workflow:
         timeout: bounds a run, in seconds; None: the class's, which is none unless it is set.
         disable_validation: run it as it is, even if its graph cannot work.
         verbose: have each step reported while it runs in process.
+        num_concurrent_runs: how many of the runs that this instance begins in this process may go on at a time, the
+            others wait for their turn; None: any number. To bound runs over processes, bound the workers.
         runtime: what runs it; None: the runtime of the block around `run`, else the in-process one.
-        num_concurrent_runs: how many runs of this instance may go on at a time; None: any number.
+        serializer: for contexts of this flow that are given none.
 
     Class attributes of a subclass set the defaults of `timeout`, `verbose`, `num_concurrent_runs`, and `max_in_flight`,
     the number of its invocations that run at one time in one run. A subclass may have an `__init__` of its own, and
@@ -53,6 +60,7 @@ class Workflow:
     max_in_flight: ClassVar[int | None] = None
 
     disable_validation: bool = False
+    serializer: BaseSerializer | None = None
     _runtime: Runtime | None = None
     _checked: ClassVar[FlowDefinition | None] = None
 
@@ -61,8 +69,9 @@ class Workflow:
         timeout: float | None = None,
         disable_validation: bool = False,
         verbose: bool = False,
-        runtime: Runtime | None = None,
         num_concurrent_runs: int | None = None,
+        runtime: Runtime | None = None,
+        serializer: BaseSerializer | None = None,
     ) -> None:
         if timeout is not None:
             self.timeout = timeout
@@ -71,6 +80,7 @@ class Workflow:
         self.verbose = verbose or type(self).verbose
         self.disable_validation = disable_validation
         self._runtime = runtime
+        self.serializer = serializer
         self._check()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -139,14 +149,22 @@ class Workflow:
         """What runs this flow here and now."""
         return self._runtime or current_runtime()
 
-    def validate(self) -> bool:
+    def validate(self, *, validate_resource_configs: bool = True) -> bool:
         """Check the flow, also where validation is disabled; True if it asks people, or waits for their answers.
 
+        Args:
+            validate_resource_configs: whether the files that resources are read from are there and fit their types.
+
         Raises:
-            WorkflowValidationError: the steps do not make a flow.
+            WorkflowValidationError: the steps do not make a flow, or a file does not do.
         """
         definition = compile_flow(type(self))
         check(definition)
+        if validate_resource_configs:
+            specs = step_specs(type(self)).values()
+            faults = [fault for spec in specs for fault in config_faults(spec.name, spec.resources)]
+            if faults:
+                raise WorkflowValidationError("\n".join(faults), faults)
         return any(
             event.is_a("InputRequiredEvent") or event.is_a("HumanResponseEvent") for event in definition.events.values()
         )
@@ -157,19 +175,40 @@ class Workflow:
         """Begin a run. Await what it returns for the result; see `WorkflowHandler` for what else it does.
 
         Args:
-            ctx: a context whose state the run begins with.
+            ctx: a context: the run begins with its state and is its run from now on, or, where it was restored from one
+                that was under way, that goes on. Or just the state, as a dict or a model.
             start_event: what it begins with; or give its fields as keyword arguments.
             run_id: the run's id, to find it by; by default a new one.
 
         Raises:
             WorkflowValidationError: the steps do not make a flow.
-            WorkflowRuntimeError: the start event does not fit.
+            WorkflowRuntimeError: the start event does not fit, or there is one for a run that goes on.
+            ContextStateError: the context's run is under way.
 
         Example: `result = await MyFlow().run(topic="tides", run_id="tides-1")`
         """
         self._check()
-        event = self._start_event(start_event, kwargs)
-        return self.runtime.start(self, event, run_id=run_id, ctx=ctx)
+        context = cast("Context[Any]", ctx) if isinstance(ctx, InjectedContext) else None
+        snapshot = None if context is None else context.outside.to_go_on_with()
+        if snapshot is None:
+            handler = self.runtime.start(self, self._start_event(start_event, kwargs), run_id=run_id, ctx=ctx)
+        else:
+            self._check_goes_on(snapshot, start_event, kwargs)
+            handler = self.runtime.resume(self, snapshot, run_id=run_id)
+        handler.serializer = self.serializer
+        if context is not None:
+            handler.belongs_to(context)
+        return handler
+
+    def _check_goes_on(self, snapshot: Snapshot, start_event: StartEvent | None, kwargs: dict[str, Any]) -> None:
+        """The run of a restored context has begun: it takes no start event."""
+        snapshot.check_fits(self.definition)
+        given = [*kwargs, *([] if start_event is None else ["start_event"])]
+        if given:
+            raise WorkflowRuntimeError(
+                f"the context goes on with run {snapshot.run_id}, which has begun: {', '.join(given)} would not reach "
+                "it. Leave that out, or begin a new run with the state: run(ctx=data['state'], …)"
+            )
 
     def _start_event(self, start_event: StartEvent | None, kwargs: dict[str, Any]) -> StartEvent:
         cls = self.start_event_class

@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[1]
 PUBLIC = {
     "everstep": "Context LocalRuntime Workflow catch_error step use_runtime",
     "everstep.collect": "All Collect Take",
-    "everstep.context": "Context",
+    "everstep.context": "BaseSerializer Context JsonSerializer PickleSerializer",
+    "everstep.context.serializers": "BaseSerializer JsonPickleSerializer JsonSerializer PickleSerializer",
+    "everstep.context.state_store": "DictState InMemoryStateStore StateStore",
     "everstep.decorators": "catch_error step",
     "everstep.errors": (
         "ContextSerdeError ContextStateError EventDecodeError EverstepError FlowNotFoundError MissingExtraError "

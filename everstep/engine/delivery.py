@@ -204,7 +204,7 @@ def step_failed(run: Run, invocation: Invocation, failure: Failure) -> None:
     data = {
         "step_name": invocation.step,
         "input_event": _input(run, invocation).to_json(),
-        "exception": {"type": failure.type, "message": failure.message},
+        "exception": failure.exception,
         "attempts": failure.attempts,
         "elapsed_seconds": failure.elapsed,
         "failed_at": timestamp(run.now),

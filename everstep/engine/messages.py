@@ -275,13 +275,25 @@ def _seconds(value: Any) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an invocation failed for good. `elapsed` is in seconds, from the first attempt to the last failure."""
+    """Why an invocation failed for good. `elapsed` is in seconds, from the first attempt to the last failure.
+
+    `causes` are the exceptions that it was raised from, the nearest first, each with its `type` and `message`.
+    """
 
     type: str
     message: str
     attempts: int = 1
     elapsed: float = 0.0
     traceback: str = ""
+    causes: Sequence[Mapping[str, str]] = ()
+
+    @property
+    def exception(self) -> dict[str, Any]:
+        """The exception, as events carry it."""
+        return {"type": self.type, "message": self.message, **self._causes()}
+
+    def _causes(self) -> dict[str, Any]:
+        return {"causes": [dict(cause) for cause in self.causes]} if self.causes else {}
 
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form."""
@@ -291,6 +303,7 @@ class Failure:
             "attempts": self.attempts,
             "elapsed": self.elapsed,
             "traceback": self.traceback,
+            **self._causes(),
         }
 
     @classmethod
@@ -302,4 +315,5 @@ class Failure:
             data.get("attempts", 1),
             data.get("elapsed", 0.0),
             data.get("traceback", ""),
+            data.get("causes", ()),
         )

@@ -8,10 +8,12 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
+from everstep.context import Context
+from everstep.context.snapshot import Snapshot
 from everstep.engine import views
 from everstep.errors import StateValueError
 from everstep.events import Event, StopEvent
-from everstep.handler import HandlerContext, StreamItem, WorkflowHandler
+from everstep.handler import StreamItem, WorkflowHandler
 from everstep.local.run import LocalRun
 
 
@@ -34,14 +36,20 @@ class LocalHandler(WorkflowHandler):
     async def stop_event_result(self) -> StopEvent:
         return cast("StopEvent", self._run.invoker.decode(await asyncio.shield(self._run.ended)))
 
-    def is_done(self) -> bool:
+    @property
+    def ended(self) -> bool:
         return self._run.ended.done()
 
-    def get_stop_event(self) -> StopEvent | None:
-        ended = self._run.ended
-        if not ended.done() or ended.exception() is not None:
+    def _stopped_by(self) -> StopEvent | None:
+        if not self.ended or self._failed_by() is not None:
             return None
-        return cast("StopEvent", self._run.invoker.decode(ended.result()))
+        return cast("StopEvent", self._run.invoker.decode(self._run.ended.result()))
+
+    def _failed_by(self) -> Exception | None:
+        return cast("Exception | None", self._run.ended.exception()) if self.ended else None
+
+    def _look_for_the_end(self) -> None:
+        """It is known at once."""
 
     async def stream_items(
         self, *, after: str | None = None, expose_internal: bool = False
@@ -52,8 +60,8 @@ class LocalHandler(WorkflowHandler):
                 event = self._run.invoker.types.shown(entry.event.type, entry.event.data)
                 yield StreamItem(event, str(entry.index), entry.invocation, entry.attempt)
 
-    async def send_event(self, message: Event, step: str | None = None) -> None:
-        envelope = self._run.invoker.encode(message)
+    async def send_event(self, event: Event, step: str | None = None) -> None:
+        envelope = self._run.invoker.encode(event)
         request = envelope.data.get("request_id") if step is None else None
         await self._run.send(envelope.data, type_name=envelope.type, answer=False, request=request, step=step)
 
@@ -76,8 +84,11 @@ class LocalHandler(WorkflowHandler):
     async def progress(self) -> dict[str, Any]:
         return views.progress(self._run.engine.run)
 
-    async def cancel_run(self, reason: str = "") -> None:
+    async def _request_cancel(self, reason: str) -> None:
         self._run.cancel(reason)
+
+    def snapshot(self) -> Snapshot:
+        return self._run.snapshot()
 
 
 def state_of(ctx: Any) -> Any:
@@ -86,10 +97,13 @@ def state_of(ctx: Any) -> Any:
     Raises:
         StateValueError: that run is not in this process, so that its state cannot be had at once.
     """
-    if not isinstance(ctx, HandlerContext):
+    if not isinstance(ctx, Context):
         return ctx
-    if not isinstance(ctx.handler, LocalHandler):
+    outside = cast("Context[Any]", ctx).outside
+    if outside.store.own is not None or outside.run is None:
+        return outside.store.own or None
+    if not isinstance(outside.run, LocalHandler):
         raise StateValueError(
-            f"the state of run {ctx.handler.run_id} is not in this process: give run(ctx=await handler.state())"
+            f"the state of run {outside.run.run_id} is not in this process: give run(ctx=await handler.state())"
         )
-    return ctx.handler.state_now
+    return outside.run.state_now

@@ -13,13 +13,15 @@ from dataclasses import replace
 from functools import singledispatchmethod
 from typing import Any
 
-from everstep.attempts import Attempts
+from everstep.attempts import Attempts, jitter_seed
+from everstep.context.snapshot import Snapshot
 from everstep.engine import commands as do
 from everstep.engine import inputs as happened
 from everstep.engine.core import Engine
 from everstep.engine.messages import Envelope, Outcome
 from everstep.engine.stream import shown
 from everstep.errors import (
+    ContextStateError,
     RequestExpiredError,
     ResponseRefusedError,
     WorkflowCancelledByUser,
@@ -27,6 +29,7 @@ from everstep.errors import (
     WorkflowTimeoutError,
 )
 from everstep.events import Event
+from everstep.exception_data import exception_text, exception_to_data
 from everstep.invoke import Invoker
 from everstep.judge import judge
 from everstep.local.lock import LocalLocks
@@ -50,8 +53,9 @@ class LocalRun:
         self._inputs: deque[happened.Input] = deque()
         self._applying = False
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._trying: dict[int, tuple[Attempts, int]] = {}
+        self._tried: dict[int, Mapping[str, Any]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._errors: dict[int, Exception] = {}
         self._last_error: Exception | None = None
         self._senders: dict[int, asyncio.Future[None]] = {}
         self._locks = LocalLocks(self.feed, clock)
@@ -60,6 +64,30 @@ class LocalRun:
     def start(self, event: Event, state: Mapping[str, Any] | None) -> None:
         """Begin with the start event."""
         self.feed(happened.StartRun(self._clock(), self.invoker.encode(event), state))
+
+    def resume(self, snapshot: Snapshot) -> None:
+        """Go on from where a run was taken down."""
+        self.engine = snapshot.restored()
+        self._tried = dict(snapshot.tries)
+        self.feed(happened.Restored(self._clock()))
+
+    def snapshot(self) -> Snapshot:
+        """The run as it is now; it goes on.
+
+        Raises:
+            ContextStateError: it has not begun.
+        """
+        if self.engine.run.status == "new":
+            raise ContextStateError(
+                f"run {self.run_id} has not begun, and cannot be taken down yet: it waits for its turn, as "
+                f"{self.engine.definition.name} has num_concurrent_runs"
+            )
+        now = self._clock()
+        tries = {
+            number: {"attempts": attempt, "tries": attempts.tries(now)}
+            for number, (attempts, attempt) in self._trying.items()
+        }
+        return Snapshot.of(self.run_id, self.engine, tries)
 
     def feed(self, what: happened.Input) -> None:
         """Apply an input and what follows from it."""
@@ -170,10 +198,7 @@ class LocalRun:
             error.add_note(f"in step {command.step!r} of {self.engine.definition.name}, given {command.event}")
         data = {
             "step_name": command.step or "",
-            "exception": {
-                "type": failure.type if failure else type(error).__name__,
-                "message": failure.message if failure else command.message,
-            },
+            "exception": failure.exception if failure else exception_to_data(error),
             "traceback": failure.traceback if failure else "",
             "attempts": failure.attempts if failure else None,
             "elapsed_seconds": failure.elapsed if failure else None,
@@ -205,35 +230,45 @@ class LocalRun:
     async def _run_step(self, step: str, call: StepCall) -> None:
         """All attempts of one invocation."""
         policy, record = self.invoker.specs[step].retry_policy, call.record
-        attempts = Attempts.going_on(policy, call.origin, self._clock(), record and record.tries)
-        number = 0 if record is None else record.attempts
-        while True:
-            number += 1
-            self._report(f"{step} runs on {call.event_name}" + (f" (try {number})" if number > 1 else ""))
-            try:
-                outcome = await self.invoker.run(
-                    step,
-                    call,
-                    state=self._state,
-                    publish=lambda event, number=number: self._publish(event, call.invocation, number),
-                    retry_info=attempts.retry_info(self._clock()),
-                    lock=self._locks.of(call.invocation, number),
-                )
-            except Exception as error:
-                delay = attempts.failed(error, self._clock())
-                self._report(f"{step} failed: {type(error).__name__}: {error}")
-                if delay is None:
+        number, tries = (0, None) if record is None else (record.attempts, record.tries)
+        taken = self._tried.pop(call.invocation, None)
+        if taken is not None:  # the run was taken down in the midst of attempts, which go on from there
+            number, tries = taken["attempts"], taken["tries"]
+        attempts = Attempts.going_on(policy, jitter_seed(self.run_id, call.origin), self._clock(), tries)
+        try:
+            while True:
+                number += 1
+                self._trying[call.invocation] = attempts, number
+                self._report(f"{step} runs on {call.event_name}" + (f" (try {number})" if number > 1 else ""))
+                try:
+                    outcome = await self._attempt(step, call, attempts, number)
+                except Exception as error:
+                    delay = attempts.failed(error, self._clock())
+                    self._report(f"{step} failed: {type(error).__name__}: {exception_text(error)}")
+                    if delay is None:
+                        break
+                    await asyncio.sleep(delay)
+                else:
                     self._tasks.pop(call.invocation, None)
-                    self._last_error = attempts.last_error
-                    self.feed(happened.StepFailed(self._clock(), call.invocation, attempts.failure()))
+                    if outcome.wait is not None or outcome.gathers:
+                        outcome = replace(outcome, attempts=number, tries=attempts.tries(self._clock()))
+                    self._succeeded(step, call.invocation, outcome, number)
                     return
-                await asyncio.sleep(delay)
-            else:
-                self._tasks.pop(call.invocation, None)
-                if outcome.wait is not None or outcome.gathers:
-                    outcome = replace(outcome, attempts=number, tries=attempts.tries(self._clock()))
-                self._succeeded(step, call.invocation, outcome, number)
-                return
+        finally:
+            self._trying.pop(call.invocation, None)
+        self._tasks.pop(call.invocation, None)
+        self._last_error = attempts.last_error
+        self.feed(happened.StepFailed(self._clock(), call.invocation, attempts.failure()))
+
+    async def _attempt(self, step: str, call: StepCall, attempts: Attempts, number: int) -> Outcome:
+        return await self.invoker.run(
+            step,
+            call,
+            state=self._state,
+            publish=lambda event: self._publish(event, call.invocation, number),
+            retry_info=attempts.retry_info(self._clock()),
+            lock=self._locks.of(call.invocation, number),
+        )
 
     def _succeeded(self, step: str, invocation: int, outcome: Outcome, attempt: int) -> None:
         self._report(f"{step} returned {_kinds(outcome)}")

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
+from everstep.context.snapshot import Snapshot
 from everstep.events import Event
 from everstep.handler import WorkflowHandler
 from everstep.invoke import Invoker
@@ -79,14 +80,29 @@ class LocalRuntime:
             StateValueError: `ctx` is no state that the flow can begin with.
             WorkflowRuntimeError: there is no running event loop.
         """
-        loop = require_loop(flow)
-        run = LocalRun(Invoker(flow, self._executor, self._resources), run_id or str(uuid.uuid4()), loop, self._clock)
+        run = self._new_run(flow, run_id)
         state = begin_state(run.invoker.types.state, state_of(ctx))
+        return self._begin(flow, run, lambda: run.start(start_event, state))
+
+    def resume(self, flow: Workflow, snapshot: Snapshot, *, run_id: str | None = None) -> WorkflowHandler:
+        """Go on with a run that was taken down; see `Context.from_dict`.
+
+        Raises:
+            WorkflowRuntimeError: there is no running event loop.
+        """
+        run = self._new_run(flow, run_id or snapshot.run_id)
+        return self._begin(flow, run, lambda: run.resume(snapshot))
+
+    def _new_run(self, flow: Workflow, run_id: str | None) -> LocalRun:
+        loop = require_loop(flow)
+        return LocalRun(Invoker(flow, self._executor, self._resources), run_id or str(uuid.uuid4()), loop, self._clock)
+
+    def _begin(self, flow: Workflow, run: LocalRun, begin: Callable[[], None]) -> WorkflowHandler:
         if flow.num_concurrent_runs is None:
-            run.start(start_event, state)
+            begin()
         else:
             gate = self._gates.setdefault(flow, Gate(flow.num_concurrent_runs))
-            gate.enter(lambda: run.start(start_event, state))
+            gate.enter(begin)
             run.ended.add_done_callback(gate.leave)
         return LocalHandler(run)
 

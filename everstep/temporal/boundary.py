@@ -28,7 +28,7 @@ class Limits:
     large ones.
     """
 
-    continue_at_events: int = 2_000
+    continue_at_events: int = 3_500
     continue_at_bytes: int = 2_000_000
     drain_seconds: float = 30.0
     heartbeat_seconds: float = 10.0

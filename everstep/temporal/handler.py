@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 from pydantic import BaseModel
@@ -12,7 +13,6 @@ from temporalio.client import (
     Client,
     WorkflowFailureError,
     WorkflowHandle,
-    WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
@@ -20,9 +20,10 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from everstep.context.snapshot import Snapshot
 from everstep.engine.messages import Envelope
 from everstep.errors import (
-    FlowNotServedError,
+    ContextStateError,
     RequestExpiredError,
     ResponseRefusedError,
     RunNotFoundError,
@@ -32,14 +33,13 @@ from everstep.errors import (
     WorkflowTimeoutError,
 )
 from everstep.events import Event, StopEvent, event_from_data, event_name, event_to_data
+from everstep.exception_data import exception_from_data
 from everstep.flow.compile import FlowTypes
 from everstep.handler import StreamItem, WorkflowHandler
 from everstep.temporal import names
 from everstep.temporal.history import HistoryReader, Published, failure_details, stop_envelope
+from everstep.temporal.live import put_query
 from everstep.temporal.payloads import raw
-
-QUERY_TRIES = 5
-"""How many workers of a queue are asked for a run, where some do not have its flow."""
 
 SEND_AGAIN_SECONDS = 30.0
 """How long a message is sent again when the run was crossing to its next execution."""
@@ -71,7 +71,9 @@ class TemporalHandler(WorkflowHandler):
         self._stop = stop
         self._starting = None if started is None else asyncio.ensure_future(started)
         self._stop_event: StopEvent | None = None
+        self._error: Exception | None = None
         self._ended = False
+        self._looking: asyncio.Task[None] | None = None
 
     @property
     def state_type(self) -> type[BaseModel] | None:
@@ -97,18 +99,35 @@ class TemporalHandler(WorkflowHandler):
             result: RawValue = await self.workflow.result()
         except WorkflowFailureError as error:
             self._ended = True
-            raise run_error(self.run_id, error.cause) from error.cause
+            self._error = run_error(self.run_id, error.cause)
+            raise self._error from cause_of(error.cause)
         except RPCError as error:
             raise self._explained(error) from error
         self._stop_event = cast("StopEvent", self._event(stop_envelope(result.payload, self._stop)))
         self._ended = True
         return self._stop_event
 
-    def is_done(self) -> bool:
+    @property
+    def ended(self) -> bool:
         return self._ended
 
-    def get_stop_event(self) -> StopEvent | None:
+    def _stopped_by(self) -> StopEvent | None:
         return self._stop_event
+
+    def _failed_by(self) -> Exception | None:
+        return self._error
+
+    def _look_for_the_end(self) -> None:
+        if self._ended or self._looking is not None:
+            return
+        with suppress(RuntimeError):  # without an event loop nothing can be looked for
+            self._looking = asyncio.get_running_loop().create_task(self._wait_for_the_end())
+
+    async def _wait_for_the_end(self) -> None:
+        try:
+            await self.stop_event_result()
+        except Exception:
+            self._looking = None  # where this was no failure of the run, but of the connection, look again
 
     async def stream_items(
         self, *, after: str | None = None, expose_internal: bool = False
@@ -124,8 +143,8 @@ class TemporalHandler(WorkflowHandler):
         async for item in HistoryReader(self._client, self.run_id).read(after=after, follow=follow, internal=internal):
             yield item
 
-    async def send_event(self, message: Event, step: str | None = None) -> None:
-        await self.send_json(event_name(type(message)), event_to_data(message), step=step)
+    async def send_event(self, event: Event, step: str | None = None) -> None:
+        await self.send_json(event_name(type(event)), event_to_data(event), step=step)
 
     async def send_json(
         self, type_name: str, data: Mapping[str, Any], *, step: str | None = None, by: str | None = None
@@ -143,7 +162,7 @@ class TemporalHandler(WorkflowHandler):
         await self._update(names.RESPOND, {key: value for key, value in body.items() if value is not None})
 
     async def requests(self, *, only_open: bool = True) -> list[dict[str, Any]]:
-        return await self._query(names.REQUESTS, raw(only_open))
+        return await self._query(names.REQUESTS, only_open)
 
     async def state(self) -> dict[str, Any]:
         return await self._query(names.STATE)
@@ -151,7 +170,14 @@ class TemporalHandler(WorkflowHandler):
     async def progress(self) -> dict[str, Any]:
         return await self._query(names.PROGRESS)
 
-    async def cancel_run(self, reason: str = "") -> None:
+    def snapshot(self) -> Snapshot:
+        raise ContextStateError(
+            f"run {self.run_id} is on a Temporal server, which keeps it through crashes and restarts: there is nothing "
+            f"to take down. Come back to it by its id, as in TemporalRuntime(client).handle({self.run_id!r}); to carry "
+            "its state into another run: run(ctx=handler.ctx), or run(ctx=await handler.state())"
+        )
+
+    async def _request_cancel(self, reason: str) -> None:
         await self.started()
         try:
             await self.workflow.cancel(reason=reason)
@@ -159,18 +185,11 @@ class TemporalHandler(WorkflowHandler):
             raise self._explained(error) from error
 
     async def _query(self, name: str, *arguments: Any) -> Any:
-        """Ask any worker of the run's queue; one that does not have the flow cannot answer, another may."""
         await self.started()
-        for attempt in range(QUERY_TRIES):
-            await asyncio.sleep(0.1 * attempt)
-            try:
-                return await self.workflow.query(name, args=arguments)
-            except WorkflowQueryFailedError as error:
-                if "not registered on this worker" not in str(error):
-                    raise WorkflowRuntimeError(f"run {self.run_id} could not answer {name!r}: {error}") from error
-            except RPCError as error:
-                raise self._explained(error) from error
-        raise FlowNotServedError(self.run_id)
+        try:
+            return await put_query(self._client, self.run_id, name, *arguments)
+        except RPCError as error:
+            raise self._explained(error) from error
 
     async def _update(self, name: str, body: Mapping[str, Any]) -> None:
         """Send a message and wait for the verdict; one that met the run while it crossed a boundary is sent again."""
@@ -232,6 +251,17 @@ _SEND_AGAIN = (
     RPCStatusCode.RESOURCE_EXHAUSTED,
     RPCStatusCode.NOT_FOUND,  # of a run that goes on: it was crossing to its next execution
 )
+
+
+def cause_of(cause: BaseException) -> BaseException:
+    """What a failed run's error is raised from: what the step raised, as far as that can be built again."""
+    details = failure_details(cause)
+    if details.get("kind") != "step":
+        return cause
+    raised = exception_from_data(details)
+    if details["traceback"]:
+        raised.add_note(f"where the step ran:\n{details['traceback']}")
+    return raised
 
 
 def run_error(run_id: str, cause: BaseException) -> Exception:

@@ -265,14 +265,20 @@ def failure_details(error: BaseException) -> dict[str, Any]:
     return {}
 
 
+def _raised(kind: Any) -> str:
+    """The error, of everstep's own, that a run raises which failed for no error of a step."""
+    return "RequestExpiredError" if kind == "expired" else "WorkflowRuntimeError"
+
+
 def _failed_event(details: Mapping[str, Any]) -> Envelope:
     return Envelope(
         "WorkflowFailedEvent",
         {
             "step_name": details.get("step") or "",
             "exception": {
-                "type": details.get("type") or "everstep.errors.WorkflowRuntimeError",
+                "type": details.get("type") or f"everstep.errors.{_raised(details.get('kind'))}",
                 "message": details.get("message") or "",
+                **({"causes": details["causes"]} if details.get("causes") else {}),
             },
             "traceback": details.get("traceback") or "",
             "attempts": details.get("attempts"),

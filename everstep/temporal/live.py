@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from everstep.errors import RunNotFoundError, WorkflowRuntimeError
+from everstep.errors import FlowNotServedError, RunNotFoundError, WorkflowRuntimeError
 from everstep.temporal.obstacles import Obstacle
 from everstep.temporal.payloads import raw
 
@@ -20,6 +21,7 @@ QUERY_SECONDS = 3.0
 """How long a run is asked before it counts as silent, unless told otherwise."""
 
 _TRIES = 5
+_BETWEEN_TRIES = 0.1
 _SILENT = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED, RPCStatusCode.FAILED_PRECONDITION)
 
 
@@ -52,25 +54,45 @@ async def ask_run(client: Client, run: RunSummary, query: str, *arguments: Any, 
         RunNotFoundError: the run is not there any more.
         WorkflowRuntimeError: the run does not know the query: it is no flow of everstep.
     """
-    handle = client.get_workflow_handle(run.run_id)
-    deadline = time.monotonic() + seconds
-    for _ in range(_TRIES):
-        left = timedelta(seconds=max(0.1, deadline - time.monotonic()))
+    try:
+        return await put_query(client, run.run_id, query, *arguments, seconds=seconds)
+    except FlowNotServedError:
+        raise RunSilentError(run.run_id, _others(run)) from None
+    except RPCError as error:
+        if error.status not in _SILENT:
+            raise
+        raise RunSilentError(run.run_id, _nobody(run)) from None
+
+
+async def put_query(client: Client, run_id: str, query: str, *arguments: Any, seconds: float | None = None) -> Any:
+    """What a run answers to a query, where only its id is known; see `ask_run`.
+
+    Args:
+        seconds: how long to wait for an answer; None: as long as the client does by itself.
+
+    Raises:
+        FlowNotServedError: those workers that were asked do not have the run's flow.
+        RunNotFoundError: there is no such run.
+        WorkflowRuntimeError: the run does not know the query, or could not answer it.
+        RPCError: nobody answered, or the server refused.
+    """
+    handle = client.get_workflow_handle(run_id)
+    deadline = None if seconds is None else time.monotonic() + seconds
+    for attempt in range(_TRIES):
+        await asyncio.sleep(_BETWEEN_TRIES * attempt)
+        left = None if deadline is None else timedelta(seconds=max(0.1, deadline - time.monotonic()))
         try:
             return await handle.query(query, args=[raw(value) for value in arguments], rpc_timeout=left)
         except WorkflowQueryFailedError as error:
-            if "not registered" not in error.message:
+            if "not registered on this worker" not in error.message:
                 raise WorkflowRuntimeError(
-                    f"Run {run.run_id} of {run.flow} does not answer {query!r}: {error.message}. Is it a flow of "
-                    "everstep?"
+                    f"run {run_id} could not answer {query!r}: {error.message}. Is it a flow of everstep?"
                 ) from error
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
-                raise RunNotFoundError(run.run_id) from None
-            if error.status not in _SILENT:
-                raise
-            raise RunSilentError(run.run_id, _nobody(run)) from None
-    raise RunSilentError(run.run_id, _others(run))
+                raise RunNotFoundError(run_id) from None
+            raise
+    raise FlowNotServedError(run_id)
 
 
 def _nobody(run: RunSummary) -> Obstacle:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, cast
+from weakref import WeakKeyDictionary
 
 from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
-from everstep.errors import RunAlreadyStartedError, WorkflowRuntimeError
+from everstep.context import Context
+from everstep.context.snapshot import Snapshot
+from everstep.errors import ContextStateError, RunAlreadyStartedError, WorkflowRuntimeError
 from everstep.events import Event, event_name, event_to_data
 from everstep.flow.compile import flow_types
-from everstep.handler import HandlerContext, WorkflowHandler
+from everstep.handler import WorkflowHandler
 from everstep.runtime import require_loop
 from everstep.state_store import begin_state
 from everstep.temporal import names
 from everstep.temporal.handler import TemporalHandler
 from everstep.temporal.payloads import raw
 from everstep.temporal.settings import ConnectionSettings, connect
+from everstep.temporal.turns import Turns
 from everstep.workflow import Workflow
 
 
@@ -39,6 +43,7 @@ class TemporalRuntime:
     def __init__(self, client: Client, *, task_queue: str = "everstep") -> None:
         self.client = client
         self.task_queue = task_queue
+        self._turns: WeakKeyDictionary[Workflow, Turns] = WeakKeyDictionary()
 
     @classmethod
     async def connect(cls, settings: ConnectionSettings | None = None, **options: Any) -> Self:
@@ -64,13 +69,27 @@ class TemporalRuntime:
         if flow.timeout != type(flow).timeout:
             options["timeout"] = flow.timeout
         types = flow_types(type(flow))
-        carried = ctx.handler if isinstance(ctx, HandlerContext) else None
-        if ctx is not None and carried is None:
-            options["state"] = begin_state(types.state, ctx)
+        state, carried = _begins_with(ctx)
+        if state is not None:
+            options["state"] = begin_state(types.state, state)
         run_id = run_id or str(uuid.uuid4())
         work = self._start(flow.workflow_name, event_to_data(start_event), run_id, options, None, carried)
         stop = event_name(flow.stop_event_class)
+        if flow.num_concurrent_runs is not None:
+            work = self._turns.setdefault(flow, Turns(self.client, flow.num_concurrent_runs)).begin(run_id, work)
         return TemporalHandler(self.client, run_id, types, stop=stop, started=work)
+
+    def resume(self, flow: Workflow, snapshot: Snapshot, *, run_id: str | None = None) -> TemporalHandler:
+        """Refuse: what was taken down in a process goes on in a process.
+
+        Raises:
+            ContextStateError: always.
+        """
+        raise ContextStateError(
+            f"the context goes on with run {snapshot.run_id} of {flow.workflow_name}, which was taken down in a "
+            "process, and a run on Temporal begins with a start event: resume it in process, with LocalRuntime(), or "
+            "begin a new run with its state: run(ctx=data['state'], …)"
+        )
 
     async def start_flow(
         self,
@@ -129,3 +148,13 @@ class TemporalRuntime:
             raise RunAlreadyStartedError(run_id) from None
         except RPCError as error:
             raise WorkflowRuntimeError(f"run {run_id} of {flow} could not be started: {error}") from error
+
+
+def _begins_with(ctx: Any) -> tuple[Any, WorkflowHandler | None]:
+    """The state that a run begins with, or the run that it is carried over from."""
+    if not isinstance(ctx, Context):
+        return ctx, None
+    outside = cast("Context[Any]", ctx).outside
+    if outside.store.own is not None:
+        return outside.store.own or None, None
+    return None, outside.run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -17,11 +18,11 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError
 
-from everstep.attempts import Attempts
+from everstep.attempts import Attempts, jitter_seed
 from everstep.context import StepScope
 from everstep.engine.messages import Failure, Outcome
 from everstep.errors import StepTimeoutError
-from everstep.exception_data import exception_from_data
+from everstep.exception_data import exception_from_data, speakable
 from everstep.invoke import EventRejectedError, Invoker
 from everstep.temporal import names
 from everstep.temporal.host import StepHost
@@ -67,8 +68,8 @@ class StepActivity:
         """The activity function to register."""
 
         @activity.defn(name=names.step_activity(self._invoker.flow.workflow_name, self._step))
-        async def run(call: dict[str, Any]) -> RawValue:
-            return await self._run(StepCall.from_json(call))
+        async def run(call: RawValue) -> RawValue:  # raw: the converter would walk through it by its annotation
+            return await self._run(StepCall.from_json(json.loads(call.payload.data)))
 
         return run
 
@@ -115,7 +116,9 @@ class StepActivity:
         # Both times are the server's: its clock may differ from ours, or skip.
         since = info.started_time - info.scheduled_time
         started_at = time.time() - since.total_seconds()
-        attempts = Attempts.going_on(policy, call.origin, started_at, call.record and call.record.tries)
+        attempts = Attempts.going_on(
+            policy, jitter_seed(call.run_id, call.origin), started_at, call.record and call.record.tries
+        )
         before = attempts.failures
         attempts.failures += tally.failures
         if tally.error is not None:
@@ -143,7 +146,7 @@ class StepActivity:
                 delay = attempts.failed(error, time.time())
                 failure = attempts.failure()
                 if delay is None:
-                    raise _final(failure) from error
+                    raise _final(failure) from speakable(error)
                 tally.failures, tally.failed_at = attempts.failures - before, attempts.last_failed_at
                 tally.error = {"type": failure.type, "message": failure.message}
                 if delay < SHORT_DELAY:
@@ -168,7 +171,7 @@ class StepActivity:
                     type=failure.type,
                     next_retry_delay=timedelta(seconds=delay),
                     category=ApplicationErrorCategory.BENIGN,  # logged above, in one line
-                ) from error
+                ) from speakable(error)
 
     async def _try(self, call: StepCall, attempts: Attempts, publisher: Publisher, lock: AttemptLock) -> Outcome:
         scopes: list[StepScope] = []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from everstep.context.snapshot import Snapshot
 from everstep.decorators import step
 from everstep.errors import WorkflowConfigurationError, WorkflowRuntimeError, WorkflowValidationError
 from everstep.events import Event, HumanResponseEvent, StartEvent, StopEvent
@@ -21,7 +23,10 @@ class Recorder:
 
     def start(self, flow: Workflow, start_event: Event, *, run_id: str | None, ctx: Any | None) -> Any:
         self.started.append((flow, start_event, run_id, ctx))
-        return len(self.started)
+        return SimpleNamespace(run_id=run_id)
+
+    def resume(self, flow: Workflow, snapshot: Snapshot, *, run_id: str | None) -> Any:
+        raise NotImplementedError
 
 
 class Topic(StartEvent):
@@ -43,7 +48,7 @@ def test_run_builds_the_start_event_and_hands_it_over() -> None:
     """Keyword arguments become the start event; run id and context go along."""
     runtime = Recorder()
     flow = Write(runtime=runtime)
-    assert flow.run("a context", topic="tides", run_id="r1") == 1
+    assert flow.run("a context", topic="tides", run_id="r1").run_id == "r1"
     assert runtime.started == [(flow, Topic(topic="tides"), "r1", "a context")]
 
 

@@ -9,7 +9,13 @@ import pytest
 from everstep import Context, Workflow, step
 from everstep.errors import StepFailedError, StepTimeoutError
 from everstep.events import Event, StartEvent, StopEvent, WorkflowFailedEvent
-from everstep.retry_policy import retry_if_exception_type, retry_policy, stop_after_attempt, wait_fixed
+from everstep.retry_policy import (
+    retry_if_exception_type,
+    retry_policy,
+    stop_after_attempt,
+    wait_fixed,
+    wait_retry_after,
+)
 from tests.support.drivers import Driver
 
 
@@ -180,3 +186,55 @@ async def test_a_timeout_that_a_step_raises_itself_stays_what_it_is(driver: Driv
     handler = await driver.run(OwnTimeout)
     with pytest.raises((TimeoutError, StepFailedError), match="the other side did not answer"):
         await handler
+
+
+SEEDS: dict[str, list[int | None]] = {}
+"""The seeds that a policy was given, by the text of the error that it was asked about."""
+
+
+class NotesSeeds:
+    """Notes its seeds, and gives up at the third try."""
+
+    def next(self, elapsed_time: float, attempts: int, error: Exception, *, seed: int | None = None) -> float | None:
+        SEEDS.setdefault(str(error), []).append(seed)
+        return 0.01 if attempts < 3 else None
+
+
+class Seeded(Workflow):
+    @step(retry_policy=NotesSeeds())
+    async def work(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        raise ConnectionError(f"cut in {ctx.run_id}")
+
+
+async def test_random_delays_differ_over_runs_and_attempts(driver: Driver) -> None:
+    """Each failure has a seed of its own, so that what fails together does not come back together."""
+    flow = Seeded()
+    handlers = [await driver.run(flow) for _ in range(3)]
+    for handler in handlers:
+        await driver.seen(handler)
+    seeds = [seed for handler in handlers for seed in SEEDS[f"cut in {handler.run_id}"]]
+    assert len(seeds) == len(set(seeds)) == 9
+    assert all(isinstance(seed, int) for seed in seeds)
+
+
+class SlowDown(Exception):
+    """Says when to come back, as clients of model servers do."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__("429")
+        self.retry_after = retry_after
+
+
+class Obedient(Workflow):
+    @step(retry_policy=retry_policy(wait=wait_retry_after(fallback=0.01, max=7_200), stop=stop_after_attempt(4)))
+    async def work(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        info = ctx.retry_info()
+        if info.retry_number < len(ev.asked):
+            raise SlowDown(ev.asked[info.retry_number])
+        return StopEvent(result=info.elapsed_seconds)
+
+
+async def test_an_error_that_says_when_to_come_back_is_obeyed(driver: Driver) -> None:
+    """The wait that is made for it waits just as long, also where nobody has to wait for real."""
+    asked = [driver.span(0.3, 3_600), 0.05]
+    assert sum(asked) <= await (await driver.run(Obedient, asked=asked)) < sum(asked) + 5

@@ -4,7 +4,14 @@ import pytest
 
 from everstep import Context, Workflow, catch_error, step
 from everstep.errors import StepFailedError
-from everstep.events import Event, StartEvent, StepFailedEvent, StopEvent, WorkflowFailedEvent
+from everstep.events import (
+    Event,
+    StartEvent,
+    StepFailedEvent,
+    StopEvent,
+    UnreconstructedException,
+    WorkflowFailedEvent,
+)
 from everstep.retry_policy import retry_policy, stop_after_attempt, wait_fixed
 from tests.support.drivers import Driver
 
@@ -190,3 +197,92 @@ async def test_what_is_no_event_is_refused(driver: Driver) -> None:
     assert "step 'work' returned str, which is no Event; return one, or None" in str(seen.error)
     seen = await driver.see(BadReturn, text=False)
     assert "returned Next, which flow BadReturn does not declare; add it to the step's return" in str(seen.error)
+
+
+class Awkward(Exception):
+    """Cannot be built from its text, and its text cannot be had."""
+
+    def __init__(self, code: int, *, detail: str) -> None:
+        super().__init__(code, detail)
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def deep(kind: str) -> None:
+    """Fails by an error that was raised from another one, and that from a third."""
+    try:
+        try:
+            raise KeyError("config")
+        except KeyError as error:
+            raise Odd("no settings") from error
+    except Odd as error:
+        if kind == "awkward":
+            raise Awkward(7, detail="x") from error
+        raise ConnectionError("cannot start") from error
+
+
+class Chained(Workflow):
+    @step
+    async def work(self, ev: StartEvent) -> StopEvent:
+        deep(ev.kind)
+        return StopEvent()
+
+
+class ChainedHandled(Chained):
+    @catch_error
+    async def rescue(self, ev: StepFailedEvent) -> StopEvent:
+        causes = [ev.exception.__cause__, ev.exception.__cause__.__cause__ if ev.exception.__cause__ else None]
+        return StopEvent(result=[ev.exception_type, str(ev.exception), [repr(cause) for cause in causes], ev.attempts])
+
+
+CAUSES = [
+    "UnreconstructedException('no settings', original_type='tests.contract.test_failures.Odd')",
+    "KeyError('config')",
+]
+
+
+async def test_a_handler_sees_what_an_error_was_raised_from(driver: Driver) -> None:
+    """The chain of causes is there: classes of Python's own as they were, others by their names."""
+    assert await (await driver.run(ChainedHandled, kind="plain")) == ["ConnectionError", "cannot start", CAUSES, 1]
+    awkward = await (await driver.run(ChainedHandled, kind="awkward"))
+    assert awkward == ["tests.contract.test_failures.Awkward", "(its text cannot be had: RuntimeError)", CAUSES, 1]
+
+
+async def test_a_failed_run_raises_its_error_with_its_causes(driver: Driver) -> None:
+    """In process the very exception; from Temporal one that names it, raised from it as far as it can be built."""
+    seen = await driver.see(Chained, kind="plain")
+    error = seen.error
+    if driver.temporal:
+        assert isinstance(error, StepFailedError)
+        assert (error.step, error.event, error.exception_type, error.message, error.attempts) == (
+            "work",
+            "StartEvent",
+            "ConnectionError",
+            "cannot start",
+            1,
+        )
+        assert "in deep" in error.traceback
+        error = error.__cause__
+        assert error is not None
+        assert "where the step ran:" in error.__notes__[0]
+        assert [repr(error.__cause__), repr(error.__cause__ and error.__cause__.__cause__)] == CAUSES
+    assert repr(error) == "ConnectionError('cannot start')"
+    failed = seen.events[-1]
+    assert isinstance(failed, WorkflowFailedEvent)
+    assert repr(failed.exception.__cause__) == CAUSES[0]
+    assert failed.elapsed_seconds is not None
+
+
+async def test_an_error_that_cannot_be_built_again_is_named(driver: Driver) -> None:
+    """Neither a constructor that wants more than a text nor a text that cannot be had hides what happened."""
+    seen = await driver.see(Chained, kind="awkward")
+    failed = seen.events[-1]
+    assert isinstance(failed, WorkflowFailedEvent)
+    assert isinstance(failed.exception, UnreconstructedException)
+    assert failed.exception.original_type == "tests.contract.test_failures.Awkward"
+    assert type(seen.error).__name__ == ("StepFailedError" if driver.temporal else "Awkward")
+    if driver.temporal:
+        assert "Step 'work' failed on StartEvent after 1 attempt: tests.contract.test_failures.Awkward" in str(
+            seen.error
+        )

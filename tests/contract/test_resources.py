@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from everstep import Context, LocalRuntime, Workflow, step, use_runtime
-from everstep.errors import WorkflowConfigurationError
+from everstep.errors import WorkflowConfigurationError, WorkflowValidationError
 from everstep.events import Event, StartEvent, StopEvent
 from everstep.resource import Resource, ResourceConfig
 from everstep.retry_policy import retry_policy, stop_after_attempt, wait_fixed
@@ -269,6 +269,15 @@ async def test_bad_configuration_is_named(
         PLACE.write_text(text)
     with pytest.raises(Exception, match=rf"step 'work' cannot have resource 'settings.json:sorting.main': .*{said}"):
         await Configured().run()
+
+
+def test_validate_reads_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is not there, or does not fit, is told before any run, with the step and the parameter."""
+    monkeypatch.chdir(tmp_path)
+    assert Configured().validate(validate_resource_configs=False) is False
+    with pytest.raises(WorkflowValidationError, match=r"takes 'settings' from settings.json:sorting.main") as told:
+        Configured().validate()
+    assert len(told.value.problems) == 2
 
 
 def test_configuration_of_another_kind_is_refused() -> None:

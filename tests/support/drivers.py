@@ -70,6 +70,7 @@ class Driver(ABC):
 
     def at_real_pace(self) -> None:
         """Let time pass as it does, where it is skipped otherwise: for people who answer what a stream shows."""
+        self.skips_time = False
 
     @abstractmethod
     async def serve(self, flow: Flow, task_queue: str) -> None:
@@ -214,6 +215,7 @@ class TimeSkippingDriver(TemporalDriver):
         return cls(await Client.connect(address, interceptors=[skips]), skips)
 
     def at_real_pace(self) -> None:
+        super().at_real_pace()
         self._skips.real_pace = True
 
     async def asked(self, handler: WorkflowHandler, query: Callable[[], Awaitable[Any]]) -> Any:

@@ -34,8 +34,8 @@ _CLOSED = frozenset(
 class SkipWhileWaiting(Interceptor):
     """Give it to a client of the test server, which nobody else uses meanwhile.
 
-    The server is unlocked once, however many wait: a second time would take away a lock of its own. `real_pace`: no time
-    is skipped, so that whoever follows a stream comes to answer what it asks.
+    The server is unlocked once, however many wait: a second time would take away a lock of its own. With `real_pace` no
+    time is skipped, so that whoever follows a stream comes to answer what it asks.
     """
 
     def __init__(self) -> None:

@@ -12,6 +12,7 @@ from activities.ledger import Ledger
 from everstep.errors import StepFailedError
 from everstep.temporal import TemporalRuntime
 from everstep.temporal.devserver import DevServer
+from everstep.temporal.handler import TemporalHandler
 from tests.support import durable_flows
 from tests.support.waiting import until
 from tests.support.worker_process import WorkerProcess
@@ -28,8 +29,10 @@ def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return {"DURABLE_FOLDER": str(tmp_path)}
 
 
-async def _hangs() -> bool:
-    return durable_flows.marks("pay-1") > 0
+async def _hangs(handler: TemporalHandler, others: int) -> bool:
+    """One payment is under way, and the run has heard of the end of all others."""
+    steps = (await handler.progress())["steps"]
+    return durable_flows.marks("pay-1") > 0 and {one["step"]: one["done"] for one in steps}["pay"] == others
 
 
 async def _paid_once(bills: int) -> None:
@@ -44,7 +47,7 @@ async def test_a_worker_killed_in_a_step_loses_nothing(
     runtime = TemporalRuntime(client, task_queue=task_queue)
     with WorkerProcess(dev_server.address, task_queue, PAY, env=env) as worker:
         handler = await runtime.start_flow("PayFlow", {"bills": 5})
-        await until(_hangs)
+        await until(lambda: _hangs(handler, 4))
         worker.kill()
         worker.start()
         await until(handler.requests, within=40)
@@ -71,7 +74,7 @@ async def test_a_server_killed_in_a_step_loses_nothing(task_queue: str, env: dic
             client = await Client.connect(server.address)
             runtime = TemporalRuntime(client, task_queue=task_queue)
             handler = await runtime.start_flow("PayFlow", {"bills": 4})
-            await until(_hangs)
+            await until(lambda: _hangs(handler, 3))
             await asyncio.to_thread(server.kill)
             worker.kill()
             await asyncio.to_thread(server.restart)
