@@ -94,18 +94,18 @@ def translated(error: Exception, model: str) -> ModelError:
     if isinstance(error, openai.APIConnectionError):
         return ModelUnavailable(f"Model {model}: the connection failed ({error.__cause__ or error}).")
     if isinstance(error, openai.APIError):
-        return _of_code(error, model) or ModelUnavailable(f"Model {model}: {error.message}")
+        return of_code(error.code, error.message, model) or ModelUnavailable(f"Model {model}: {error.message}")
     return ModelUnavailable(f"Model {model}: its server sent no valid answer ({error}).")
 
 
-def _of_code(error: openai.APIError, model: str) -> ModelError | None:
-    """What the error's own code says, which is more than its status does."""
-    said = f"Model {model}: {error.message}"
-    if error.code == "context_length_exceeded" or "maximum context length" in error.message:
+def of_code(code: str | None, message: str, model: str) -> ModelError | None:
+    """What an error's own code says, which is more than its status does; None where it says nothing more."""
+    said = f"Model {model}: {message}"
+    if code == "context_length_exceeded" or "maximum context length" in message:
         return ModelContextOverflow(f"{said} Send fewer or shorter passages.")
-    if error.code == "insufficient_quota":
+    if code == "insufficient_quota":
         return ModelQuotaExceeded(f"{said} Add credit, or set OPENAI_API_KEY to another account's key.")
-    if error.code in ("content_filter", "content_policy_violation"):
+    if code in ("content_filter", "content_policy_violation"):
         return ModelRefused(f"{said} The server's content filter stopped the request.")
     return None
 
@@ -113,7 +113,7 @@ def _of_code(error: openai.APIError, model: str) -> ModelError | None:
 def _of_status(error: openai.APIStatusError, model: str) -> ModelError:
     status = error.status_code
     said = f"Model {model}: {error.message}"
-    known = _of_code(error, model)
+    known = of_code(error.code, error.message, model)
     if known:
         return known
     retry_after = retry_after_seconds(error.response.headers)

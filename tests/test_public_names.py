@@ -15,6 +15,13 @@ ROOT = Path(__file__).parents[1]
 # Module paths and names follow LlamaIndex Workflows, so that porting a flow is replacing `workflows` by `everstep`.
 PUBLIC = {
     "everstep": "Context LocalRuntime Workflow catch_error step use_runtime",
+    "everstep.agent": (
+        "Agent AgentDefinitionError AgentError AgentHandoff AgentInput AgentOutput AgentResult AgentSetup AgentStream "
+        "AgentWorkflow AgentWorkflowStartEvent ApproveToolCall ChatAnswer ChatMessage ChatModel EmptyAnswerError "
+        "FunctionTool MaxIterationsError OutputInvalidError ToolApproval ToolCall ToolCallHeld ToolCallResult "
+        "ToolError ToolMetadata ToolOutput ToolSelection ToolTimeoutError Usage tool"
+    ),
+    "everstep.agent.testing": "ModelRequest ScriptedModel calls",
     "everstep.collect": "All Collect Take",
     "everstep.context": "BaseSerializer Context JsonSerializer PickleSerializer",
     "everstep.context.serializers": "BaseSerializer JsonPickleSerializer JsonSerializer PickleSerializer",
@@ -78,7 +85,7 @@ def test_the_public_methods_of_a_class_say_what_they_are_for(module: str, name: 
     assert not silent, f"{module}.{name} has methods without docstrings: {silent}"
 
 
-@pytest.mark.parametrize("module", ["everstep", "everstep.local", "everstep.temporal"])
+@pytest.mark.parametrize("module", ["everstep", "everstep.agent", "everstep.local", "everstep.temporal"])
 def test_a_package_lists_its_names(module: str) -> None:
     """What a package exports is what is promised: no more, no less."""
     assert sorted(importlib.import_module(module).__all__) == sorted(PUBLIC[module].split())

@@ -119,6 +119,12 @@ class Verdict:
     event: Envelope | None
     reason: str = ""
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Verdict:
+        """From its plain JSON form: ``{"message": …, "event": …, "reason": …}``."""
+        event = data.get("event")
+        return cls(data["message"], Envelope.from_json(event) if event else None, data.get("reason", ""))
+
 
 @dataclass(frozen=True, slots=True)
 class MessagesJudged:

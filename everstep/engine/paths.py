@@ -33,7 +33,10 @@ def read(state: Any, path: str) -> Any:
 
 
 def write(state: State, path: str, value: Any) -> None:
-    """Set the value at `path`, making the dicts on the way; LookupError where the way is barred."""
+    """Set the value at `path`, making the dicts on the way; LookupError where the way is barred.
+
+    The index behind the last one of a list adds to it.
+    """
     *way, last = split(path)
     node: Any = state
     for part in way:
@@ -43,6 +46,9 @@ def write(state: State, path: str, value: Any) -> None:
     if isinstance(node, dict):
         node[last] = value
     elif isinstance(node, list):
+        if last == str(len(cast("list[Any]", node))):
+            cast("list[Any]", node).append(value)
+            return
         _child(node, last, path)
         node[int(last)] = value
     else:

@@ -28,6 +28,7 @@ class Run:
 
     def __init__(self, definition: FlowDefinition) -> None:
         self.definition = definition
+        self.protocol = definition.protocol
         self.router = Router(definition)
         self.scheduler = Scheduler(definition.steps, definition.max_in_flight)
         self.status: RunStatus = "new"

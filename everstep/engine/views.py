@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 from everstep.engine import waits
+from everstep.engine.messages import Envelope
 from everstep.engine.requests import timestamp
 from everstep.engine.run import Run
+from everstep.engine.scheduling import Invocation
+from everstep.engine.slots import Slots
+from everstep.engine.streams import ROOT
 
 REQUESTS_DESCRIBED = 3
 """How many open requests the one line names."""
+
+UNMATCHED_SHOWN = 100
+"""How many scopes with unmatched events the progress of a run lists."""
 
 
 def progress(run: Run) -> dict[str, Any]:
@@ -32,9 +40,51 @@ def progress(run: Run) -> dict[str, Any]:
         ],
         "open_requests": list(run.open_requests),
         "waits": waits.views(run),
+        "unmatched": list(islice(_unmatched(run), UNMATCHED_SHOWN)),
         "unhandled_events": run.unhandled,
         "refused_messages": list(run.refused),
     }
+
+
+def given(invocation: Invocation) -> list[Envelope]:
+    """The events that an invocation was given."""
+    return list(invocation.batch or ()) if invocation.event is None else [invocation.event]
+
+
+def given_name(run: Run, invocation: Invocation) -> str:
+    """What an invocation was given, by type; several events as Python writes such types."""
+    if invocation.event is not None:
+        return invocation.event.type
+    step = run.definition.steps[invocation.step]
+    if step.parameters:
+        return f"tuple[{', '.join(event.type for event in given(invocation))}]"
+    return f"list[{' | '.join(step.accepts)}]"
+
+
+def unmatched(run: Run) -> list[str]:
+    """A sentence for each step of which some events came, outside of streams, and not one for each parameter."""
+    return [
+        f"Step {name!r} has {_counted(slots)}, and nothing came for " + ", ".join(_lacking(run, name, slots))
+        for name, slots in run.streams[ROOT].slots.items()
+    ]
+
+
+def _unmatched(run: Run) -> Iterator[dict[str, Any]]:
+    for stream in run.streams.values():
+        for name, slots in stream.slots.items():
+            has = {kind: len(queue) for kind, queue in slots.kept.items()}
+            yield {"step": name, "has": has, "lacks": _lacking(run, name, slots)}
+
+
+def _counted(slots: Slots) -> str:
+    counts = {kind: len(queue) for kind, queue in slots.kept.items()}
+    return ", ".join(f"{kind} ×{count}" if count > 1 else kind for kind, count in counts.items())
+
+
+def _lacking(run: Run, name: str, slots: Slots) -> list[str]:
+    parameters = run.definition.steps[name].parameters
+    lacking = [parameters[place] for place in slots.lacking()]
+    return [f"{each.name}: {' | '.join(each.accepts)}" for each in lacking]
 
 
 def requests(run: Run, *, only_open: bool = False) -> list[dict[str, Any]]:
@@ -79,4 +129,5 @@ def describe(run: Run) -> str:
         parts.append(f"and {len(run.open_requests) - REQUESTS_DESCRIBED} more requests")
     unasked = [one for one in islice(run.waiters.all.values(), REQUESTS_DESCRIBED) if one.request is None]
     parts += [f"{one.invocation.step} waits for {one.wait.type}" for one in unasked]
+    parts += [line[0].lower() + line[1:] for line in unmatched(run)]
     return "; ".join(parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from everstep.flow.definition import EventDefinition, FlowDefinition, StepDefinition
-from everstep.flow.streams import accepts, handler_of
+from everstep.flow.streams import accepts, handler_of, slots_of
 
 _CLASSES = (
     "classDef step fill:#e8f0fe,stroke:#3b6fd4,color:#111",
@@ -53,6 +53,8 @@ def _step_node(step: StepDefinition) -> str:
     notes: list[str] = []
     if step.join:
         notes.append("joins all" if step.take is None else f"joins the first {step.take}")
+    if step.parameters:
+        notes.append("one of each")
     if step.task_queue is not None:
         notes.append(f"on {step.task_queue}")
     if step.local:
@@ -65,7 +67,13 @@ def _step_node(step: StepDefinition) -> str:
 def _arrows(flow: FlowDefinition, events: list[EventDefinition]) -> Iterator[str]:
     for step in flow.steps.values():
         # A handler is drawn below the steps that it covers, and not below the one event that all failures come as.
-        taken = [event for event in events if accepts(step, event)] if step.role == "step" else []
+        for parameter, slot in zip(step.parameters, slots_of(step), strict=True):
+            taken = [event for event in events if accepts(slot, event)]
+            yield from (
+                f"{_event_id(event.name)} -->|{_text(parameter.name)}| {_step_id(step.name)}" for event in taken
+            )
+        single = step.role == "step" and not step.parameters
+        taken = [event for event in events if accepts(step, event)] if single else []
         yield from (f"{_event_id(event.name)} {'==>' if step.join else '-->'} {_step_id(step.name)}" for event in taken)
         yield from (f"{_step_id(step.name)} --> {_event_id(name)}" for name in step.returns)
         yield from (f"{_step_id(step.name)} ==>|list| {_event_id(name)}" for name in step.returns_list)

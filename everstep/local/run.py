@@ -10,7 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import singledispatchmethod
+from functools import partial, singledispatchmethod
 from typing import Any
 
 from everstep.attempts import Attempts, jitter_seed
@@ -19,6 +19,7 @@ from everstep.engine import commands as do
 from everstep.engine import inputs as happened
 from everstep.engine.core import Engine
 from everstep.engine.messages import Envelope, Outcome
+from everstep.engine.notices import Watch
 from everstep.engine.stream import shown
 from everstep.errors import (
     ContextStateError,
@@ -59,6 +60,7 @@ class LocalRun:
         self._last_error: Exception | None = None
         self._senders: dict[int, asyncio.Future[None]] = {}
         self._locks = LocalLocks(self.feed, clock)
+        self._watch = Watch(self.engine.run, partial(self.stream.publish, internal=True))
         self._report = _report if invoker.flow.verbose else _report_nothing
 
     def start(self, event: Event, state: Mapping[str, Any] | None) -> None:
@@ -68,6 +70,7 @@ class LocalRun:
     def resume(self, snapshot: Snapshot) -> None:
         """Go on from where a run was taken down."""
         self.engine = snapshot.restored()
+        self._watch = Watch(self.engine.run, partial(self.stream.publish, internal=True))
         self._tried = dict(snapshot.tries)
         self.feed(happened.Restored(self._clock()))
 
@@ -97,7 +100,10 @@ class LocalRun:
         self._applying = True
         try:
             while self._inputs:
-                for command in self.engine.apply(self._inputs.popleft()):
+                what = self._inputs.popleft()
+                commands = self.engine.apply(what)
+                self._watch.saw(what, commands)
+                for command in commands:
                     self._carry_out(command)
         finally:
             self._applying = False
@@ -131,7 +137,10 @@ class LocalRun:
 
     @_carry_out.register
     def _(self, command: do.RunStep) -> None:
-        call = StepCall(self.run_id, command.invocation, command.event, command.batch, record=command.record)
+        several = bool(self.engine.definition.steps[command.step].parameters)
+        call = StepCall(
+            self.run_id, command.invocation, command.event, command.batch, record=command.record, one_each=several
+        )
         task = self._loop.create_task(self._run_step(command.step, call), name=f"{command.step}#{command.invocation}")
         self._tasks[command.invocation] = task
 
@@ -175,7 +184,7 @@ class LocalRun:
 
     @_carry_out.register
     def _(self, command: do.Publish) -> None:
-        self.stream.publish(command.event, internal=True)
+        """It is among what the watch tells."""
 
     @_carry_out.register
     def _(self, command: do.CompleteRun) -> None:

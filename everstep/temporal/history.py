@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, cast
 
 from temporalio.api.common.v1 import Payload, Payloads
@@ -25,7 +26,7 @@ from everstep.engine.stream import shown
 from everstep.errors import RunNotFoundError
 from everstep.flow.definition import FlowDefinition
 from everstep.temporal import names
-from everstep.temporal.internal import internal_events
+from everstep.temporal.internal import InternalEvents
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class HistoryReader:
         Args:
             after: the offset of the last event that is not wanted again.
             follow: wait for what comes, until the run ends.
-            internal: also give the engine's own events; costs a replay for each workflow task followed live.
+            internal: also give the engine's own events and the states of steps, derived from the history.
 
         Raises:
             RunNotFoundError: there is no such run, or retention has removed its beginning.
@@ -70,15 +71,17 @@ class HistoryReader:
         while execution is not None:
             following: str | None = None
             self._activities.clear()
-            engine = _EngineEvents(self._client, self._run_id) if internal else None
-            async for event in self._events(execution, follow):
-                items = [item async for item in self._decode(event)]
+            engine = InternalEvents(self._client, self._run_id) if internal else None
+            async for event, more in self._events(execution, follow):
+                items = [(event.event_id, item) async for item in self._decode(event)]
                 if engine is not None:
-                    items += [Published(found, "") for found in await engine.after(event)]
-                for index, item in enumerate(items):
-                    offset = f"{execution}:{event.event_id}:{index}"
-                    if skip.passed(offset):
-                        yield Published(item.event, offset, item.invocation, item.attempt)
+                    told = [(one.at, Published(one.event, "")) for one in await engine.after(event, more=more)]
+                    items = sorted([*items, *told], key=lambda each: each[0])
+                for at, group in groupby(items, key=lambda each: each[0]):
+                    for index, (_, item) in enumerate(group):
+                        offset = f"{execution}:{at}:{index}"
+                        if skip.passed(offset):
+                            yield Published(item.event, offset, item.invocation, item.attempt)
                 following = _next_execution(event) or following
             execution = following
 
@@ -92,11 +95,13 @@ class HistoryReader:
         info = found.raw_description.workflow_execution_info
         return info.first_run_id or found.run_id
 
-    async def _events(self, execution: str, follow: bool) -> AsyncIterator[HistoryEvent]:
+    async def _events(self, execution: str, follow: bool) -> AsyncIterator[tuple[HistoryEvent, bool]]:
+        """The events of an execution, each with whether the one behind it is at hand."""
         handle = self._client.get_workflow_handle(self._run_id, run_id=execution)
         try:
-            async for event in handle.fetch_history_events(wait_new_event=follow):
-                yield event
+            events = handle.fetch_history_events(wait_new_event=follow)
+            async for event in events:
+                yield event, events.current_page_index < len(events.current_page or ())
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
                 raise RunNotFoundError(
@@ -198,26 +203,6 @@ class HistoryReader:
 
     async def _values(self, payloads: Payloads) -> list[Any]:
         return await self._client.data_converter.decode(payloads.payloads)
-
-
-class _EngineEvents:
-    """The engine's own events of one execution, as its history grows."""
-
-    def __init__(self, client: Client, run_id: str) -> None:
-        self._client = client
-        self._run_id = run_id
-        self._history: list[HistoryEvent] = []
-        self._given = 0
-
-    async def after(self, event: HistoryEvent) -> list[Envelope]:
-        """What the workflow task that `event` completes brought; nothing for other events."""
-        self._history.append(event)
-        if event.event_type != EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
-            return []
-        seen = await internal_events(self._client, self._run_id, self._history)
-        new = seen[self._given :]
-        self._given = len(seen)
-        return new
 
 
 class _Skip:

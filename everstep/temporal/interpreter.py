@@ -22,6 +22,7 @@ from everstep.engine import inputs as happened
 from everstep.engine import views
 from everstep.engine.core import Engine
 from everstep.engine.messages import Envelope
+from everstep.engine.notices import Watch
 from everstep.flow.definition import FlowDefinition
 from everstep.temporal import names
 from everstep.temporal.boundary import Boundary, Limits
@@ -29,10 +30,10 @@ from everstep.temporal.endings import run_failure, run_result
 from everstep.temporal.lock_keeper import LockKeeper
 from everstep.temporal.payloads import dump, pack, raw, raw_bytes, unpack
 from everstep.temporal.step_runner import SERVER_RETRIES, StepRunner
-from everstep.wire import Incoming, MalformedMessageError, parse_answer, parse_event
+from everstep.wire import Incoming, MalformedMessageError, parse_answer, parse_event, received
 
 Observer = Callable[[Envelope], None]
-"""Is shown the engine's own events while a history is replayed."""
+"""Is shown the engine's own events and the states of steps while a history is replayed."""
 
 _WAITING = SearchAttributeKey.for_bool(names.WAITING)
 
@@ -59,6 +60,7 @@ class Interpreter:
         self._refusal: str | None = None
         self._inputs: deque[happened.Input] = deque()
         self._applying = False
+        self._watch: Watch | None = None
 
     async def main(self, arguments: Sequence[Any]) -> Any:
         """The run, from its start or from where the run before it left off."""
@@ -167,8 +169,7 @@ class Interpreter:
             raise ApplicationError(begun["refused"], type="StartRefused", non_retryable=True)
         self._set_up(begun["definition"], begun["limits"])
         engine = self._engine = Engine(FlowDefinition.from_json(begun["definition"]))
-        self._steps = StepRunner(engine, self._limits, self.feed)
-        self._boundary = Boundary(self, engine.run.scheduler)
+        self._use(engine)
         self.feed(happened.StartRun(self._now(), Envelope.from_json(begun["start"]), begun.get("state")))
         self._take_early()
 
@@ -176,12 +177,18 @@ class Interpreter:
         self._pinned = definition
         self._limits = Limits.from_json(limits)
 
+    def _use(self, engine: Engine) -> None:
+        self._steps = StepRunner(engine, self._limits, self.feed)
+        self._boundary = Boundary(self, engine.run.scheduler)
+        observe = type(self).observe
+        if observe is not None:
+            self._watch = Watch(engine.run, observe)
+
     def _go_on(self, carried: Mapping[str, Any]) -> None:
         self._set_up(carried["definition"], carried["limits"])
         definition = FlowDefinition.from_json(carried["definition"])
         engine = self._engine = Engine.restore(definition, unpack(carried["engine"]))
-        self._steps = StepRunner(engine, self._limits, self.feed)
-        self._boundary = Boundary(self, engine.run.scheduler)
+        self._use(engine)
         self._shown_waiting = carried["waiting"]
         self.feed(happened.Restored(self._now()))
         self._take_early()
@@ -222,7 +229,11 @@ class Interpreter:
         self._applying = True
         try:
             while self._inputs:
-                for command in engine.apply(self._inputs.popleft()):
+                now = self._inputs.popleft()
+                commands = engine.apply(now)
+                if self._watch is not None:
+                    self._watch.saw(now, commands)
+                for command in commands:
                     _CARRY_OUT[type(command)](self, command)
         except Exception as fault:
             if not self._ended.done():
@@ -264,7 +275,7 @@ class Interpreter:
         except MalformedMessageError as error:
             self._take(happened.MessageMalformed(self._now(), list(arguments), str(error)))
             return
-        self._take(_received(message, self._now(), answer, None))
+        self._take(received(message, self._now(), answer=answer, key=None))
 
     async def _update(
         self, parse: Callable[[Sequence[Any]], Incoming], arguments: Sequence[Any], *, answer: bool
@@ -275,14 +286,14 @@ class Interpreter:
             self._take(happened.MessageMalformed(self._now(), list(arguments), str(error)))
             raise _refused(str(error)) from None
         key = workflow.current_update_info()
-        received = _received(message, self._now(), answer, key.id if key else None)
+        taken = received(message, self._now(), answer=answer, key=key.id if key else None)
         sender: asyncio.Future[str | None] = asyncio.Future()
         if self._refusal is not None:
             raise _refused(self._refusal)
         if self._engine is None:
-            self._early.append((received, sender))
+            self._early.append((taken, sender))
         else:
-            self._feed_message(received, sender)
+            self._feed_message(taken, sender)
         request = await sender
         return {"accepted": True} if request is None else {"accepted": True, "request": request}
 
@@ -348,14 +359,7 @@ class Interpreter:
         if error is not None:
             self._ended.set_exception(error)
             return
-        verdicts = [
-            happened.Verdict(
-                item["message"],
-                Envelope.from_json(item["event"]) if item.get("event") else None,
-                item.get("reason", ""),
-            )
-            for item in task.result()["verdicts"]
-        ]
+        verdicts = [happened.Verdict.from_json(item) for item in task.result()["verdicts"]]
         self._judging = bool(self._to_judge)
         if self._to_judge:
             self._judge_batch()
@@ -377,10 +381,7 @@ class Interpreter:
         self._locks.refused(command)
 
     def _publish(self, command: do.Publish) -> None:
-        """The engine's own events are not recorded: readers derive them by replaying the history with an observer."""
-        observe = type(self).observe
-        if observe is not None:
-            observe(command.event)
+        """The engine's own events are not recorded: who wants them follows the history with an engine of their own."""
 
     def _end(self, command: do.CompleteRun | do.FailRun | do.CancelRun) -> None:
         for task in self._timers.values():
@@ -475,9 +476,3 @@ def workflow_class(flow: str, observe: Observer | None = None) -> type:
 
 def _refused(reason: str) -> ApplicationError:
     return ApplicationError(reason, type="ResponseRefused", non_retryable=True)
-
-
-def _received(message: Incoming, now: float, answer: bool, key: str | None) -> happened.MessageReceived:
-    return happened.MessageReceived(
-        now, message.data, message.type, answer, message.request, message.step, message.by, key
-    )

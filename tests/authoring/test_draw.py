@@ -60,3 +60,23 @@ def test_the_drawing_is_the_same_for_the_same_definition() -> None:
     """A drawing kept in a repository changes only with the flow."""
     definition = compile_flow(Flow)
     assert to_mermaid(FlowDefinition.from_json(definition.to_json())) == to_mermaid(definition)
+
+
+class Pairs(Workflow):
+    @step
+    async def split(self, ev: StartEvent) -> Piece: ...
+
+    @step
+    async def both(self, one: Piece, begun: StartEvent) -> StopEvent: ...
+
+
+def test_several_parameters_are_drawn_by_name() -> None:
+    """Each has an arrow of its own."""
+    drawn = to_mermaid(compile_flow(Pairs))
+    for line in (
+        'step_both["both<br/><i>one of each</i>"]:::step',
+        "event_Piece -->|one| step_both",
+        "event_StartEvent -->|begun| step_both",
+        "event_StartEvent --> step_split",
+    ):
+        assert line in drawn

@@ -27,6 +27,7 @@ class Paths(Workflow):
         await store.set("deep.er.value", 1)
         await store.set("list", [{"n": 1}, {"n": 2}])
         await store.set("list.1.n", 5)
+        await store.set("list.2", {"n": 3})
         await store.set("gone.soon", True)
         await store.delete("gone.soon")
         assert await store.get("deep.er.value") == 1
@@ -42,13 +43,13 @@ class Paths(Workflow):
 
 
 async def test_state_is_set_read_and_deleted_by_path(driver: Driver) -> None:
-    """What one step sets by dotted path, the next one reads; models become plain JSON, deletions hold."""
+    """What one step sets by dotted path, the next one reads; models become JSON, lists grow, deletions hold."""
     seen = await driver.see(Paths)
     assert seen.result == ["tea", 5, "missing"]
     assert seen.state == {
         "cart": {"items": ["tea"], "at": "2026-01-02T00:00:00Z"},
         "deep": {"er": {"value": 2}},
-        "list": [{"n": 1}, {"n": 5}],
+        "list": [{"n": 1}, {"n": 5}, {"n": 3}],
         "gone": {},
     }
 

@@ -98,7 +98,7 @@ class Account:
         """Take in what the engine commanded, and assert that nothing is owed in vain."""
         again = {one.invocation for one in commands if isinstance(one, RunStep)}
         if isinstance(what, StepSucceeded) and self._ending is not None and what.invocation not in again:
-            self.events.listed(self._ending.step, what.outcome)
+            self.events.listed(self._ending.step, what.outcome, run)
         for command in commands:
             self._told(command, run)
         match what:

@@ -14,6 +14,7 @@ from everstep.engine.requests import Message, Request
 from everstep.engine.routing import Router
 from everstep.engine.run import Run
 from everstep.engine.scheduling import Invocation, Scheduler
+from everstep.engine.slots import Slots
 from everstep.engine.streams import ROOT, Stream
 from everstep.engine.waiters import KeptEvents
 
@@ -166,6 +167,16 @@ def _lets_a_stream_go(right: Function) -> Function:
     return suspend
 
 
+def _leaves_a_batch(right: Function) -> Function:
+    def take(self: Slots, types: Any) -> Any:
+        kept = Slots.from_json(self.to_json())
+        batch = right(self, types)
+        self.kept, self.fits = kept.kept, kept.fits
+        return batch
+
+    return take
+
+
 def _gives_to_the_first(right: Function) -> Function:
     return lambda self, event, target=None: right(self, event, target)[:1]
 
@@ -198,6 +209,9 @@ FAULTS = {
     "a join fires twice": Fault(delivery, "_fire", _fires_twice),
     "a join of an empty list does not fire": Fault(delivery, "_fire", _fires_only_full),
     "which joins have fired is not saved": Fault(Stream, "to_json", _saved_without("fired", [])),
+    "what waits for its partners is not saved": Fault(Stream, "to_json", _saved_without("slots")),
+    "what lacks its partners is not told": Fault(delivery, "_tell_unmatched", _does_nothing),
+    "a batch leaves its events": Fault(Slots, "_take", _leaves_a_batch),
     "a stream forgets one that waits": Fault(waits, "suspend", _lets_a_stream_go),
     "requests are forgotten at restore": Fault(Run, "restore", _restored_without("open_requests")),
     "timers are forgotten at restore": Fault(Run, "restore", _restored_without("timers")),

@@ -13,7 +13,7 @@ from typing import Any
 
 from everstep.engine.commands import RunStep
 from everstep.engine.messages import Envelope, Failure, Gather, Outcome, Sent, Wait
-from everstep.flow.definition import EventDefinition, FlowDefinition, StepDefinition
+from everstep.flow.definition import EventDefinition, FlowDefinition, ParameterDefinition, StepDefinition
 
 BASES = {
     "StartEvent": ("Event",),
@@ -165,6 +165,7 @@ def _definition(rng: Random, size: int) -> FlowDefinition:
         _step(rng, "outside", ("Outside", "E0"), joins),
         _step(rng, "watcher", ("Ask",), joins),
     ]
+    optional += [_paired(rng, _step(rng, f"pair{number}", (), joins)) for number in range(2)]
     steps += [one for one in optional if rng.random() < 0.6] + joins
     names = [one.name for one in steps]
     if rng.random() < 0.5:
@@ -207,6 +208,15 @@ def _step(rng: Random, name: str, accepts: tuple[str, ...], joins: Sequence[Step
         num_workers=rng.randint(1, 4),
         waits=rng.random() < 0.5,
     )
+
+
+def _paired(rng: Random, step: StepDefinition) -> StepDefinition:
+    """A step with several event parameters."""
+    parameters = [
+        ParameterDefinition(f"ev{number}", _some(rng, (*PLAIN, *JOINED), 1)) for number in range(rng.randint(2, 3))
+    ]
+    accepts = dict.fromkeys(name for parameter in parameters for name in parameter.accepts)
+    return replace(step, accepts=tuple(accepts), parameters=tuple(parameters))
 
 
 def _handler(rng: Random, name: str, covers: tuple[str, ...] | None) -> StepDefinition:

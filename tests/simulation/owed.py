@@ -63,7 +63,7 @@ class OwedEvents:
         """An invocation starts for the first time: it is given what it is owed, and nothing twice."""
         if call.record is not None:
             return
-        if call.batch is not None:
+        if call.batch is not None and self.flow.steps[call.step].join:
             self._joined(call.step, empty=not call.batch)
         for event in [call.event] if call.event is not None else call.batch or ():
             if "uid" in event.data:
@@ -110,28 +110,39 @@ class OwedEvents:
             else:
                 self.unhandled += 1
 
-    def listed(self, step: str, outcome: Outcome) -> None:
-        """If this outcome is a list it has opened a stream, whose joins are to fire once each."""
-        if outcome.wait is None and isinstance(outcome.returned, list):
-            self.opened.update(self.flow.steps[step].feeds)
+    def listed(self, step: str, outcome: Outcome, run: Run) -> None:
+        """If this outcome is a list it has opened a stream, whose joins are to fire; those of an empty one at once."""
+        if outcome.wait is not None or not isinstance(outcome.returned, list):
+            return
+        feeds = self.flow.steps[step].feeds
+        self.opened.update(feeds)
+        if run.active and not outcome.returned:
+            fired = {one.step for one in run.invocations.values() if one.batch == []}
+            hold(fired >= set(feeds), f"an empty list fires its joins: that of {step} did not")
 
     def settled(self, run: Run) -> None:
         """Assert what must hold at rest."""
-        for join, count in self.opened.items():
+        for join in self.opened:
             waits = run.streams.keys() != {ROOT}
-            hold(waits or self.fired[join] >= count, f"a join fires once for each stream: {join} did not")
+            hold(waits or self.fired[join], f"a join fires when its stream ends: {join} never did")
 
     def check(self, run: Run) -> None:
         """Assert that everything owed is still there, after any input."""
+        self._look_for_kept(run)
+        self._look_for_owed(run)
         hold(
             self.told_unhandled == run.unhandled == self.unhandled,
             f"what nobody takes is told: {self.unhandled} were to be, {self.told_unhandled} were",
         )
+
+    def _look_for_kept(self, run: Run) -> None:
         if self.kept:
             here = set(_kept(run))
             for uid in self.kept - here:
                 hold(self._taker(uid, run), f"nothing is lost: {uid} was kept for a later wait, and is gone")
             self.kept &= here
+
+    def _look_for_owed(self, run: Run) -> None:
         there: set[tuple[str, str]] | None = None
         for uid, steps in list(self.owed.items()):
             steps -= {step for step in steps if (step, uid) in self.given}
@@ -140,8 +151,11 @@ class OwedEvents:
                 continue
             if there is None:
                 there = set(_there(run))
-            for step in steps:
-                hold((step, uid) in there, f"nothing is lost: {uid} never came to {step}")
+            for step in [one for one in steps if (one, uid) not in there]:
+                # What lacks its partners when its stream ends is told to be unhandled.
+                hold(self.flow.steps[step].parameters, f"nothing is lost: {uid} never came to {step}")
+                steps.remove(step)
+                self.unhandled += 1
 
     def _joined(self, join: str, *, empty: bool) -> None:
         self.fired[join] += 1
@@ -181,7 +195,7 @@ def _kept(run: Run) -> Iterator[str]:
 
 
 def _there(run: Run) -> Iterator[tuple[str, str]]:
-    """What is queued or running, and what is collected for joins."""
+    """What is queued or running, collected for joins, or waits for its partners."""
     for one in run.invocations.values():
         for event in [one.event] if one.event is not None else one.batch or ():
             if "uid" in event.data:
@@ -189,3 +203,5 @@ def _there(run: Run) -> Iterator[tuple[str, str]]:
     for stream in run.streams.values():
         for join, batch in stream.collected.items():
             yield from ((join, event.data["uid"]) for event in batch.events)
+        for step, slots in stream.slots.items():
+            yield from ((step, event.data["uid"]) for event in slots.left())

@@ -56,6 +56,8 @@ def _flow(definition: FlowDefinition) -> Iterator[str]:
 
 def _signature(step: StepDefinition) -> str:
     takes = " | ".join(step.accepts)
+    if step.parameters:
+        takes = ", ".join(f"{one.name}: {' | '.join(one.accepts)}" for one in step.parameters)
     gives = [*step.returns, *(f"list[{name}]" for name in step.returns_list)]
     return f"{f'list[{takes}]' if step.join else takes} → {' | '.join(gives) or 'None'}"
 

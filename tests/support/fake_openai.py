@@ -10,6 +10,7 @@ answered by a deterministic bag of words unless scripted. Example:
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import socket
@@ -19,11 +20,23 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Self
 
-Json = dict[str, Any]
+from tests.support.openai_wire import (
+    Json,
+    Reply,
+    call_deltas,
+    chunk,
+    completion,
+    prompt_tokens,
+    response_events,
+    tokens,
+    usage,
+)
+
+_ids = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -41,29 +54,6 @@ class RecordedRequest:
         return "\n".join(str(message.get("content", "")) for message in self.body.get("messages", []))
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What the server does with one request; made by the functions below.
-
-    `wait` is seconds before the first byte, `token_wait` between a stream's tokens. `cut_after` ends the stream after
-    that many tokens, with no finish_reason: properly (`cut="end"`), or by resetting the connection (`cut="reset"`).
-    """
-
-    content: str = ""
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    error: Json | None = None
-    data: Json | None = None
-    finish_reason: str = "stop"
-    refusal: str | None = None
-    wait: float = 0.0
-    token_wait: float = 0.0
-    cut_after: int | None = None
-    cut: str = "end"
-    stream_error: Json | None = None
-    stream_garbage: str = ""
-
-
 def text(content: str, *, finish_reason: str = "stop", wait: float = 0.0, token_wait: float = 0.0) -> Reply:
     """A plain answer, streamed word by word when the client asks for a stream."""
     return Reply(content, finish_reason=finish_reason, wait=wait, token_wait=token_wait)
@@ -72,6 +62,15 @@ def text(content: str, *, finish_reason: str = "stop", wait: float = 0.0, token_
 def json_text(value: object) -> Reply:
     """An answer whose text is this value as JSON."""
     return Reply(json.dumps(value))
+
+
+def tool_calls(*calls: tuple[str, Json | str], content: str = "", finish_reason: str = "tool_calls") -> Reply:
+    """The model wants tools called, each given by its name and arguments, a dict or any text. Ids are made."""
+    made = tuple(
+        {"id": f"call-{next(_ids)}", "name": name, "arguments": given if isinstance(given, str) else json.dumps(given)}
+        for name, given in calls
+    )
+    return Reply(content, finish_reason=finish_reason, calls=made)
 
 
 def failure(status: int, message: str, *, code: str | None = None, headers: dict[str, str] | None = None) -> Reply:
@@ -130,7 +129,7 @@ def garbled_stream(content: str, *, garbage: str = '{"choices": [') -> Reply:
 def embeddings(vectors: list[list[float]]) -> Reply:
     """Exactly these vectors."""
     items = [{"object": "embedding", "index": n, "embedding": v} for n, v in enumerate(vectors)]
-    return Reply(data={"object": "list", "data": items, "model": "fake", "usage": _usage(1, 0)})
+    return Reply(data={"object": "list", "data": items, "model": "fake", "usage": usage(1, 0)})
 
 
 def bag_of_words(texts: list[str], dimension: int) -> Reply:
@@ -147,7 +146,7 @@ def bag_of_words(texts: list[str], dimension: int) -> Reply:
 
 def echo(request: RecordedRequest) -> Reply:
     """The default responder: repeats the last message."""
-    messages = request.body.get("messages") or [{"content": ""}]
+    messages = request.body.get("messages") or request.body.get("input") or [{"content": ""}]
     return text(f"You said: {messages[-1]['content']}")
 
 
@@ -171,7 +170,9 @@ class FakeOpenAI:
         self.keep_alive = keep_alive
         self.dimension = dimension
         self.requests: list[RecordedRequest] = []
-        self._scripts: dict[str, deque[Reply]] = {"/chat/completions": deque(), "/embeddings": deque()}
+        self._scripts: dict[str, deque[Reply]] = {
+            path: deque() for path in ("/chat/completions", "/responses", "/embeddings")
+        }
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.fake = self
@@ -202,7 +203,7 @@ class FakeOpenAI:
         }
 
     def script(self, replies: Iterable[Reply], *, path: str = "/chat/completions") -> None:
-        """Adds replies for the next requests to this path (`/chat/completions` or `/embeddings`)."""
+        """Adds replies for the next requests to this path (`/chat/completions`, `/responses` or `/embeddings`)."""
         with self._lock:
             self._scripts[path].extend(replies)
 
@@ -217,7 +218,7 @@ class FakeOpenAI:
             script = self._scripts.get(request.path)
             if script:
                 return script.popleft()
-        if request.path == "/chat/completions":
+        if request.path in ("/chat/completions", "/responses"):
             return self.responder(request)
         if request.path == "/embeddings":
             given = request.body["input"]
@@ -260,10 +261,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json(reply.status, {"error": reply.error}, reply.headers)
         elif reply.data is not None:
             self._send_json(reply.status, reply.data, reply.headers)
+        elif request.path == "/responses":
+            self._send_response(reply, body)
         elif body.get("stream"):
             self._send_stream(reply, body)
         else:
-            self._send_json(reply.status, _completion(reply, body), reply.headers)
+            self._send_json(reply.status, completion(reply, body), reply.headers)
 
     def end_headers(self) -> None:
         """Ends the headers, saying whether the connection stays."""
@@ -285,28 +288,40 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def _send_stream(self, reply: Reply, body: Json) -> None:
+    def _send_response(self, reply: Reply, body: Json) -> None:
+        self._begin_stream(reply)
+        for event in response_events(reply, body):
+            self._pause(reply.token_wait)
+            self._frame(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _begin_stream(self, reply: Reply) -> None:
         self.send_response(reply.status)
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
+
+    def _send_stream(self, reply: Reply, body: Json) -> None:
+        self._begin_stream(reply)
         model = str(body.get("model"))
-        self._event(_chunk(model, {"role": "assistant", "content": ""}))
+        self._event(chunk(model, {"role": "assistant", "content": ""}))
         key, whole = ("refusal", reply.refusal) if reply.refusal else ("content", reply.content)
-        for number, token in enumerate(_tokens(whole)):
+        for number, token in enumerate(tokens(whole)):
             if number == reply.cut_after:
                 break
             self._pause(reply.token_wait)
-            self._event(_chunk(model, {key: token}))
+            self._event(chunk(model, {key: token}))
         if reply.stream_garbage:
             self._frame(f"data: {reply.stream_garbage}\n\n".encode())
         if reply.stream_error is not None:
             self._event({"error": reply.stream_error})
         elif reply.cut_after is None:
-            self._event(_chunk(model, {}, reply.finish_reason))
+            for delta in call_deltas(reply):
+                self._event(chunk(model, {"tool_calls": [delta]}))
+            self._event(chunk(model, {}, reply.finish_reason))
             if (body.get("stream_options") or {}).get("include_usage"):
-                usage = _usage(_prompt_tokens(body), len(_tokens(whole)))
-                self._event({**_chunk(model, {}), "choices": [], "usage": usage})
+                used = usage(prompt_tokens(body), len(tokens(whole)))
+                self._event({**chunk(model, {}), "choices": [], "usage": used})
             self._frame(b"data: [DONE]\n\n")
         elif reply.cut == "reset":
             # Linger 0 makes the close a reset, which the client sees as a broken connection.
@@ -322,34 +337,3 @@ class _Handler(BaseHTTPRequestHandler):
     def _frame(self, content: bytes) -> None:
         self.wfile.write(f"{len(content):x}\r\n".encode() + content + b"\r\n")
         self.wfile.flush()
-
-
-def _tokens(content: str) -> list[str]:
-    """The words with the space before them, which joined give the text again."""
-    parts = content.split(" ")
-    return [part if number == 0 else f" {part}" for number, part in enumerate(parts)] if content else []
-
-
-def _prompt_tokens(body: Json) -> int:
-    return sum(len(str(message.get("content", "")).split()) for message in body.get("messages", []))
-
-
-def _usage(prompt: int, completion: int) -> Json:
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-
-
-def _chunk(model: str, delta: Json, finish_reason: str | None = None) -> Json:
-    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-    return {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": model, "choices": [choice]}
-
-
-def _completion(reply: Reply, body: Json) -> Json:
-    message = {"role": "assistant", "content": reply.content or None, "refusal": reply.refusal}
-    return {
-        "id": "c",
-        "object": "chat.completion",
-        "created": 0,
-        "model": body.get("model"),
-        "choices": [{"index": 0, "message": message, "finish_reason": reply.finish_reason}],
-        "usage": _usage(_prompt_tokens(body), len(_tokens(reply.content))),
-    }

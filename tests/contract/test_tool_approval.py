@@ -1,0 +1,122 @@
+"""Tools that a person must approve: what was shown is what runs, or what the person made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from everstep import Context
+from everstep.agent import AgentWorkflow, ApproveToolCall, tool
+from everstep.agent.testing import ScriptedModel, calls
+from everstep.handler import WorkflowHandler
+from tests.support.drivers import Driver
+
+
+class Till:
+    """Pays, and remembers what it paid."""
+
+    def __init__(self) -> None:
+        self.paid: list[tuple[str, int]] = []
+
+    @tool(approval=lambda arguments: arguments["cents"] > 100, assignee="finance", approve_within=3600)
+    async def pay(self, ctx: Context, to: str, cents: int, note: str = "thanks") -> str:
+        """Pay somebody."""
+        self.paid.append((to, cents))
+        return f"paid {cents} to {to}: {note}"
+
+    @tool(approval=True)
+    def close(self) -> str:
+        """Close the till."""
+        return "closed"
+
+
+async def started(
+    driver: Driver, till: Till, *wanted: tuple[str, Mapping[str, Any]]
+) -> tuple[WorkflowHandler, ScriptedModel]:
+    """A run whose model asks for these tools, and then is done."""
+    model = ScriptedModel(calls(*wanted), "Done.")
+    return await driver.run(AgentWorkflow.from_tools([till.pay, till.close], model), user_msg="Pay."), model
+
+
+async def test_a_call_waits_for_approval_and_runs_as_it_was_shown(driver: Driver) -> None:
+    """The request shows tool, all arguments and their schema; nothing runs before the answer, and other calls go on."""
+    till = Till()
+    handler, model = await started(
+        driver, till, ("pay", {"to": "Ann", "cents": 500}), ("pay", {"to": "Bo", "cents": 1})
+    )
+    (request,) = await driver.open_requests(handler)
+    await driver.in_status(handler, "waiting")
+    assert till.paid == [("Bo", 1)]
+    question = request["question"]
+    assert (question["tool_name"], question["tool_kwargs"]) == ("pay", {"to": "Ann", "cents": 500, "note": "thanks"})
+    assert question["tool_description"] == "Pay somebody."
+    assert question["parameters"]["properties"]["cents"] == {"type": "integer"}
+    assert (request["assignee"], request["due_at"] is None) == ("finance", False)
+    await handler.respond({"approved": True}, by="lea")
+    seen = await driver.seen(handler)
+    assert till.paid == [("Bo", 1), ("Ann", 500)]
+    assert model.requests[1].said("tool") == ["paid 500 to Ann: thanks", "paid 1 to Bo: thanks"]
+    assert str(seen.result) == "Done."
+    assert [each.tool_kwargs["to"] for each in seen.events if isinstance(each, ApproveToolCall)] == ["Ann"]
+
+
+async def test_a_rejection_reaches_the_model_with_its_reason(driver: Driver) -> None:
+    """The tool does not run, and the model goes on with why."""
+    till = Till()
+    handler, model = await started(driver, till, ("pay", {"to": "Ann", "cents": 500}))
+    await driver.open_requests(handler)
+    await handler.respond({"approved": False, "reason": "not this month"})
+    assert str(await handler) == "Done."
+    assert model.requests[1].said("tool") == ["A person rejected this call: not this month"]
+    assert till.paid == []
+
+
+async def test_a_person_may_change_the_arguments(driver: Driver) -> None:
+    """What they give is validated like the model's, asked for again with what is wrong, and told to the model."""
+    till = Till()
+    handler, model = await started(driver, till, ("pay", {"to": "Ann", "cents": 500}))
+    await driver.open_requests(handler)
+    await handler.respond({"approved": True, "arguments": {"to": "Ann", "cents": "half"}})
+    again = await asked_again(driver, handler)
+    assert again["question"]["tool_kwargs"]["cents"] == 500
+    assert "cents: Input should be a valid integer" in again["question"]["problem"]
+    await handler.respond({"approved": True, "arguments": {"to": "Ann", "cents": 250}})
+    await handler
+    assert till.paid == [("Ann", 250)]
+    assert model.requests[1].said("tool") == [
+        'A person changed the arguments to {"to": "Ann", "cents": 250, "note": "thanks"}.\npaid 250 to Ann: thanks'
+    ]
+
+
+async def asked_again(driver: Driver, handler: WorkflowHandler) -> dict[str, Any]:
+    """The second request of a run."""
+    (request,) = await driver.open_requests(handler)
+    while request["id"] != "approve_tool-2":
+        (request,) = await driver.open_requests(handler)
+    return request
+
+
+async def test_a_call_that_nobody_approves_in_time_is_rejected(driver: Driver) -> None:
+    """The due time is kept by the run; the model is told."""
+    till = Till()
+
+    @tool(approval=True, approve_within=driver.span(0.1, 86_400))
+    async def launch() -> str:
+        """Launch it."""
+        return "launched"
+
+    model = ScriptedModel(calls(("launch", {})), "Waiting.")
+    seen = await driver.see(AgentWorkflow.from_tools([till.pay, launch], model), user_msg="Go.")
+    assert str(seen.result) == "Waiting."
+    assert model.requests[1].said("tool") == ["Nobody approved this call in time."]
+
+
+async def test_each_of_several_calls_is_approved_by_itself(driver: Driver) -> None:
+    """Two requests are open side by side, each answered by its id."""
+    till = Till()
+    handler, model = await started(driver, till, ("pay", {"to": "Ann", "cents": 500}), ("close", {}))
+    requests = {each["question"]["tool_name"]: each["id"] for each in await driver.open_requests(handler, 2)}
+    await handler.respond({"approved": True}, request=requests["close"])
+    await handler.respond({"approved": False}, request=requests["pay"])
+    await handler
+    assert model.requests[1].said("tool") == ["A person rejected this call: no reason was given", "closed"]
