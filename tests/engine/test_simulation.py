@@ -15,8 +15,8 @@ from tests.simulation.shrinking import shrunk
 
 SCHEDULES = 2000
 PART = 250
-SMALL = 16
-"""Inputs of a small case, its start and the way to its rest included."""
+SMALL = 25
+"""Inputs of a small case, its start and the way to its rest included; most are below ten."""
 
 
 @pytest.mark.parametrize("first", range(0, SCHEDULES, PART))

@@ -66,11 +66,6 @@ class Life:
     broken: str | None = None
 
     @property
-    def kind(self) -> str:
-        """What went wrong, without the particulars."""
-        return (self.broken or "").partition(":")[0]
-
-    @property
     def steps_run(self) -> set[str]:
         """The steps that were started."""
         return {one.step for commands in self.world.answers for one in commands if isinstance(one, RunStep)}

@@ -1,4 +1,7 @@
-"""Making a failing case smaller, while the same promise stays broken: fewer actions, fewer steps, smaller outcomes."""
+"""Making a failing case smaller, while a promise stays broken: fewer actions, fewer steps, smaller outcomes.
+
+Which promise may change on the way: one fault breaks several, and often the smallest case shows it best.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ TRIES = 4000
 
 
 def shrunk(life: Life, tries: int = TRIES) -> Life:
-    """The life of the smallest case that was found to break the same promise."""
+    """The life of the smallest case that was found to break a promise."""
     search = _Search(life, tries)
     while True:
         before = search.best.case
@@ -30,12 +33,12 @@ class _Search:
         self.tries = tries
 
     def works(self, case: Case) -> bool:
-        """Whether a case breaks the same promise; if so it is the best."""
+        """Whether a case breaks a promise; if so it is the best."""
         self.tries -= 1
         if self.tries < 0:
             return False
         tried = live(case)
-        if tried.broken is None or tried.kind != self.best.kind:
+        if tried.broken is None:
             return False
         self.best = tried
         return True
