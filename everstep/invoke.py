@@ -124,10 +124,10 @@ class Invoker:
             arguments = given if spec.context_parameter is None else {**given, spec.context_parameter: context}
             returned = await self._call(spec, arguments, scope)
         except BaseException as error:
-            if this.wait is None or isinstance(error, asyncio.CancelledError):
+            if not this.suspended or isinstance(error, asyncio.CancelledError):
                 raise
             return _suspended(this, context)
-        if this.wait is not None:  # its code has swallowed the suspension; what it did since does not count
+        if this.suspended:  # its code has swallowed the suspension; what it did since does not count
             return _suspended(this, context)
         this.finish()
         store = context.store
@@ -281,6 +281,7 @@ def _suspended(this: Pass, context: Context[Any]) -> Outcome:
         wait=this.wait,
         effects=this.effects,
         edits=store.committed,
+        calls=this.calls,
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import time
 from typing import Any
 
@@ -264,3 +265,53 @@ async def test_a_run_that_waits_for_its_turn_cannot_be_taken_down() -> None:
         second.ctx.to_dict()
     await first.cancel_run()
     await second.cancel_run()
+
+
+class Item(Event):
+    number: int
+
+
+class Result(Event):
+    number: int
+
+
+class Busy(Workflow):
+    """A bit of everything: a fan-out with failures, edits, a wait in the midst, collections."""
+
+    @step
+    async def begin(self, ctx: Context, ev: StartEvent) -> list[Item]:
+        await ctx.store.set("paid", [])
+        return [Item(number=number) for number in range(12)]
+
+    @step(num_workers=3, retry_policy=retry_policy(wait=wait_fixed(0.002), stop=stop_after_attempt(40)))
+    async def work(self, ctx: Context, ev: Item) -> Result:
+        async with ctx.store.edit_state() as state:
+            state["paid"] = [*state["paid"], ev.number]
+        await asyncio.sleep(0.002)
+        if ctx.retry_info().retry_number < ev.number % 3:
+            raise ConnectionError("cut")
+        if ev.number == 5:
+            await ctx.wait_for_event(Next, requirements={"number": 5})
+        return Result(number=ev.number)
+
+    @step
+    async def join(self, ctx: Context, evs: list[Result]) -> StopEvent:
+        return StopEvent(result=[sorted(ev.number for ev in evs), sorted(await ctx.store.get("paid"))])
+
+
+async def test_a_run_taken_down_again_and_again_comes_to_the_same() -> None:
+    """Wherever it is when it is taken down, nothing is lost and nothing is done twice."""
+    chance = random.Random(7)
+    flow = Busy()
+    handler = flow.run()
+    taken_down = 0
+    while not handler.is_done():
+        await asyncio.sleep(chance.uniform(0.001, 0.01))
+        if not handler.is_done():
+            handler = flow.run(ctx=await taken(handler, flow))
+            taken_down += 1
+            if taken_down == 12:
+                await handler.send_event(Next(number=5))
+        assert taken_down < 500
+    assert await handler == [list(range(12)), list(range(12))]
+    assert taken_down >= 12

@@ -193,7 +193,7 @@ async def _cancel(session: Session, out: Output, run_id: str, reason: str, termi
         if not out.json:
             out.text(f"Run {run_id} is terminated.")
         return {"run": run_id, "terminated": True}
-    await session.handle(run_id).cancel_run(reason)
+    await session.handle(run_id).cancel_run(reason, timeout=0)
     status, hindered = await _seen_to_end(session, run_id)
     if not out.json:
         out.text(f"Run {run_id} is asked to cancel." if status == "running" else f"Run {run_id} has ended: {status}.")

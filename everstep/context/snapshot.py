@@ -73,15 +73,15 @@ class Snapshot:
                 "with the version that has them, or begin a new run with its state: run(ctx=data['state'], …)"
             )
 
-    def restored(self) -> Engine:
-        """An engine that goes on from here.
+    def restored(self, run_id: str | None = None) -> Engine:
+        """An engine that goes on from here, as this run or under another id.
 
         Raises:
             ContextSerdeError: what was taken down is damaged, or from a later everstep.
         """
         assert self.definition is not None
         try:
-            return Engine.restore(self.definition, {**self.engine, "state": self.state})
+            return Engine.restore(self.definition, {**self.engine, "state": self.state}, run_id or self.run_id or "")
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ContextSerdeError(f"the run of {self.flow} cannot be restored: {error!r}; {_SHAPE}") from error
 

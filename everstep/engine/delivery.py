@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from everstep.engine import asking, locks, paths, views, waits
+from everstep.engine import asking, children, locks, paths, views, waits
 from everstep.engine.commands import CancelRun, CancelStep, CompleteRun, FailRun, Publish
 from everstep.engine.messages import Envelope, Failure, Outcome
 from everstep.engine.requests import timestamp
@@ -119,6 +119,9 @@ def commit(run: Run, invocation: Invocation, outcome: Outcome) -> None:
     if outcome.wait is not None:
         waits.suspend(run, invocation, outcome.wait, outcome)
         return
+    if outcome.calls:
+        children.suspend(run, invocation, outcome)
+        return
     if isinstance(outcome.returned, list):
         open_stream(run, invocation, outcome.returned)
     elif outcome.returned is not None:
@@ -148,7 +151,8 @@ def settle(run: Run) -> None:
     """When nothing is under way: fire the joins of the run's own scope, else say that it is idle, or fail as stuck."""
     root = run.streams[ROOT]
     if root.open or run.messages or not run.active:
-        if run.active and run.waiters and not (run.invocations or run.messages or run.open_requests):
+        under_way = run.invocations or run.messages or run.open_requests or run.family.children
+        if run.active and run.waiters and not under_way:
             _idle(run)
         else:
             run.idle = False
@@ -296,5 +300,6 @@ def _end(run: Run, status: Literal["completed", "failed", "cancelled"]) -> None:
     running = [invocation.id for invocation in run.invocations.values() if invocation.running]
     run.commands.extend(CancelStep(invocation) for invocation in running)
     locks.end(run)
+    children.end(run)
     run.let_go()
     asking.refuse_pending(run)

@@ -14,12 +14,15 @@ from functools import partial, singledispatchmethod
 from typing import Any
 
 from everstep.attempts import Attempts, jitter_seed
+from everstep.context import StepScope
 from everstep.context.snapshot import Snapshot
+from everstep.engine import children, views
 from everstep.engine import commands as do
 from everstep.engine import inputs as happened
 from everstep.engine.core import Engine
 from everstep.engine.messages import Envelope, Outcome
 from everstep.engine.notices import Watch
+from everstep.engine.passes import ChildEnd
 from everstep.engine.stream import shown
 from everstep.errors import (
     ContextStateError,
@@ -33,20 +36,43 @@ from everstep.events import Event
 from everstep.exception_data import exception_text, exception_to_data
 from everstep.invoke import Invoker
 from everstep.judge import judge
+from everstep.local.children import Above, LocalChildren, MakeRun
 from everstep.local.lock import LocalLocks
 from everstep.local.stream import LocalStream
+from everstep.state_store import begin_state
 from everstep.wire import StepCall
 
 
 class LocalRun:
-    """A run of a flow in this process."""
+    """A run of a flow in this process.
+
+    Args:
+        invoker: runs the steps.
+        run_id: the run's id.
+        loop: where it runs.
+        clock: gives epoch seconds.
+        make: makes the runs of its children.
+        timeout: instead of the flow's own, in seconds.
+        above: takes what it asks people, if it is the child of another run.
+    """
 
     def __init__(
-        self, invoker: Invoker, run_id: str, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]
+        self,
+        invoker: Invoker,
+        run_id: str,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        make: MakeRun,
+        *,
+        timeout: float | None = None,
+        above: Above | None = None,
     ) -> None:
         self.invoker = invoker
         self.run_id = run_id
-        self.engine = Engine(invoker.flow.definition)
+        definition = invoker.flow.definition
+        self.engine = Engine(definition if timeout is None else replace(definition, timeout=timeout), run_id)
+        self.end: ChildEnd | None = None
+        self._above = above
         self.stream = LocalStream()
         self.ended: asyncio.Future[Envelope] = loop.create_future()
         self._loop = loop
@@ -60,6 +86,7 @@ class LocalRun:
         self._last_error: Exception | None = None
         self._senders: dict[int, asyncio.Future[None]] = {}
         self._locks = LocalLocks(self.feed, clock)
+        self._children = LocalChildren(make, self.feed, self.stream.publish, clock)
         self._watch = Watch(self.engine.run, partial(self.stream.publish, internal=True))
         self._report = _report if invoker.flow.verbose else _report_nothing
 
@@ -67,9 +94,18 @@ class LocalRun:
         """Begin with the start event."""
         self.feed(happened.StartRun(self._clock(), self.invoker.encode(event), state))
 
+    def begin(self, start: Mapping[str, Any], state: Mapping[str, Any] | None) -> None:
+        """Begin with the fields of the start event.
+
+        Raises:
+            EverstepError: they do not fit, or the state does not.
+        """
+        event = self.invoker.decode(Envelope(self.engine.definition.start, start))
+        self.start(event, begin_state(self.invoker.types.state, state))
+
     def resume(self, snapshot: Snapshot) -> None:
         """Go on from where a run was taken down."""
-        self.engine = snapshot.restored()
+        self.engine = snapshot.restored(self.run_id)
         self._watch = Watch(self.engine.run, partial(self.stream.publish, internal=True))
         self._tried = dict(snapshot.tries)
         self.feed(happened.Restored(self._clock()))
@@ -183,17 +219,36 @@ class LocalRun:
         self._locks.refused(command)
 
     @_carry_out.register
+    def _(self, command: do.StartChild) -> None:
+        self._children.start(command)
+
+    @_carry_out.register
+    def _(self, command: do.CancelChild) -> None:
+        self._children.cancel(command)
+
+    @_carry_out.register
+    def _(self, command: do.ForwardAnswer) -> None:
+        self._children.forward(command, self._senders.pop(command.message, None))
+
+    @_carry_out.register
+    def _(self, command: do.RequestChanged) -> None:
+        if self._above is not None:
+            self._above(views.request(self.engine.run, command.request), command.opened)
+
+    @_carry_out.register
     def _(self, command: do.Publish) -> None:
         """It is among what the watch tells."""
 
     @_carry_out.register
     def _(self, command: do.CompleteRun) -> None:
+        self.end = children.end_of(self.run_id, command)
         self.stream.publish(command.event)
         self._end()
         self.ended.set_result(command.event)
 
     @_carry_out.register
     def _(self, command: do.FailRun) -> None:
+        self.end = children.end_of(self.run_id, command)
         if command.kind == "timeout":
             data = {"timeout": command.timeout, "active_steps": list(command.active_steps)}
             self._fail("WorkflowTimedOutEvent", data, WorkflowTimeoutError(command.message))
@@ -216,6 +271,7 @@ class LocalRun:
 
     @_carry_out.register
     def _(self, command: do.CancelRun) -> None:
+        self.end = children.end_of(self.run_id, command)
         why = f": {command.reason}" if command.reason else ""
         error = WorkflowCancelledByUser(f"run {self.run_id} of {self.engine.definition.name} was cancelled{why}")
         self._fail("WorkflowCancelledEvent", {}, error)
@@ -259,7 +315,7 @@ class LocalRun:
                     await asyncio.sleep(delay)
                 else:
                     self._tasks.pop(call.invocation, None)
-                    if outcome.wait is not None or outcome.gathers:
+                    if outcome.suspended or outcome.gathers:
                         outcome = replace(outcome, attempts=number, tries=attempts.tries(self._clock()))
                     self._succeeded(step, call.invocation, outcome, number)
                     return
@@ -270,14 +326,20 @@ class LocalRun:
         self.feed(happened.StepFailed(self._clock(), call.invocation, attempts.failure()))
 
     async def _attempt(self, step: str, call: StepCall, attempts: Attempts, number: int) -> Outcome:
-        return await self.invoker.run(
+        scopes: list[StepScope] = []
+        outcome = await self.invoker.run(
             step,
             call,
             state=self._state,
             publish=lambda event: self._publish(event, call.invocation, number),
             retry_info=attempts.retry_info(self._clock()),
             lock=self._locks.of(call.invocation, number),
+            scope_made=scopes.append,
         )
+        if outcome.calls:
+            begun = 0 if call.record is None else len(call.record.children)
+            self._children.called(call.origin, begun, scopes[0].record.flows)
+        return outcome
 
     def _succeeded(self, step: str, invocation: int, outcome: Outcome, attempt: int) -> None:
         self._report(f"{step} returned {_kinds(outcome)}")
@@ -314,6 +376,8 @@ def _kinds(outcome: Outcome) -> str:
     returned = outcome.returned
     if outcome.wait is not None:
         return f"nothing yet: it waits for {outcome.wait.type}"
+    if outcome.calls:
+        return f"nothing yet: it runs {', '.join(dict.fromkeys(call.flow for call in outcome.calls))}"
     if isinstance(returned, list):
         return f"a list of {len(returned)}"
     return "nothing" if returned is None else returned.type

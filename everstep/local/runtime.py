@@ -16,6 +16,7 @@ from everstep.context.snapshot import Snapshot
 from everstep.events import Event
 from everstep.handler import WorkflowHandler
 from everstep.invoke import Invoker
+from everstep.local.children import Above
 from everstep.local.handler import LocalHandler, state_of
 from everstep.local.run import LocalRun
 from everstep.resource_pool import ResourcePool
@@ -94,8 +95,7 @@ class LocalRuntime:
         return self._begin(flow, run, lambda: run.resume(snapshot))
 
     def _new_run(self, flow: Workflow, run_id: str | None) -> LocalRun:
-        loop = require_loop(flow)
-        return LocalRun(Invoker(flow, self._executor, self._resources), run_id or str(uuid.uuid4()), loop, self._clock)
+        return self._run(flow, run_id or str(uuid.uuid4()), require_loop(flow))
 
     def _begin(self, flow: Workflow, run: LocalRun, begin: Callable[[], None]) -> WorkflowHandler:
         if flow.num_concurrent_runs is None:
@@ -105,6 +105,22 @@ class LocalRuntime:
             gate.enter(begin)
             run.ended.add_done_callback(gate.leave)
         return LocalHandler(run)
+
+    def _run(
+        self,
+        flow: Workflow,
+        run_id: str,
+        loop: asyncio.AbstractEventLoop,
+        timeout: float | None = None,
+        above: Above | None = None,
+    ) -> LocalRun:
+        """A run that has not begun, and makes its children likewise."""
+
+        def make(flow: Workflow, run_id: str, timeout: float | None, above: Above) -> LocalRun:
+            return self._run(flow, run_id, loop, timeout, above)
+
+        invoker = Invoker(flow, self._executor, self._resources)
+        return LocalRun(invoker, run_id, loop, self._clock, make, timeout=timeout, above=above)
 
 
 class _LoopPool:

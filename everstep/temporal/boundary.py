@@ -75,7 +75,7 @@ class Crosser(Protocol):
     @property
     def limits(self) -> Limits: ...
     @property
-    def judging(self) -> bool: ...
+    def busy(self) -> bool: ...
     def feed(self, what: happened.Input) -> None: ...
     def cross(self, *, forced: bool) -> bool: ...
 
@@ -102,7 +102,7 @@ class Boundary:
                 self._drain = asyncio.create_task(workflow.sleep(self._run.limits.drain_seconds, summary=DRAIN))
                 self._drain.add_done_callback(self._drained_too_long)
             return
-        if self._draining and not self._run.judging and (self._scheduler.in_flight == 0 or self._overdue()):
+        if self._draining and not self._run.busy and (self._scheduler.in_flight == 0 or self._overdue()):
             self._crossed = self._run.cross(forced=self._overdue())
             if not self._crossed:
                 self._go_on()

@@ -136,7 +136,7 @@ class EngineFollower:
             carried = cast("dict[str, dict[str, Any]]", values[1])["everstep"]
             self._now = _seconds(event)
             definition = FlowDefinition.from_json(carried["definition"])
-            self._begin(Engine.restore(definition, unpack(carried["engine"])), carried["limits"])
+            self._begin(Engine.restore(definition, unpack(carried["engine"]), self._run_id), carried["limits"])
             self._feed(happened.Restored(self._now))
 
     def _begin(self, engine: Engine, limits: Mapping[str, Any]) -> None:
@@ -184,7 +184,7 @@ class EngineFollower:
     def _begun(self, begun: Mapping[str, Any]) -> None:
         if "refused" in begun:
             return
-        self._begin(Engine(FlowDefinition.from_json(begun["definition"])), begun["limits"])
+        self._begin(Engine(FlowDefinition.from_json(begun["definition"]), self._run_id), begun["limits"])
         self._feed(happened.StartRun(self._now, Envelope.from_json(begun["start"]), begun.get("state")))
         early, self._early = self._early, []
         for what in early:
@@ -247,7 +247,7 @@ class EngineFollower:
                 self._take(released)
         elif signal.signal_name in _MESSAGES:
             self._message(signal.signal_name, arguments, None)
-        elif signal.signal_name != names.PUBLISH:
+        elif signal.signal_name not in (names.PUBLISH, names.PARENT, names.CHILD):
             self._take(happened.MessageMalformed(self._now, {"signal": signal.signal_name}, ""))
 
     async def _updated(self, event: HistoryEvent) -> None:
@@ -296,6 +296,8 @@ class EngineFollower:
             for command in commands:
                 if isinstance(command, do.JudgeMessage):
                     self._judging += 1
+                elif isinstance(command, do.StartChild):
+                    raise UnreadableError("the run has children, which are not followed here")
                 elif isinstance(command, do.RunStep) and (failure := self._cannot_run(engine, command)):
                     waiting.append(happened.StepFailed(self._now, command.invocation, failure))
         if engine.run.active:

@@ -5,19 +5,17 @@ Any number of readers, from any offset, during the run and after it, across cont
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, cast
 
-from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.api.common.v1 import Payloads
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.failure.v1 import Failure as FailureProto
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from everstep.engine.messages import Envelope, Outcome
@@ -26,6 +24,7 @@ from everstep.engine.stream import shown
 from everstep.errors import RunNotFoundError
 from everstep.flow.definition import FlowDefinition
 from everstep.temporal import names
+from everstep.temporal.endings import failure_details, stop_envelope
 from everstep.temporal.internal import InternalEvents
 
 
@@ -139,6 +138,8 @@ class HistoryReader:
 
     async def _signaled(self, event: HistoryEvent) -> Sequence[Published]:
         signal = event.workflow_execution_signaled_event_attributes
+        if signal.signal_name == names.CHILD:
+            return [Published(found, "") for found in _asked_below(await self._json(signal.input))]
         if signal.signal_name != names.PUBLISH:
             return []
         batch = await self._json(signal.input)
@@ -219,20 +220,6 @@ class _Skip:
         return False
 
 
-def stop_envelope(payload: Payload, stop: str) -> Envelope:
-    """The stop event of a run, from the payload of its result, decoded by the client's codec.
-
-    Args:
-        stop: the type of stop event that the flow declares.
-    """
-    kind = payload.metadata.get(names.TYPE_METADATA, stop.encode()).decode()
-    result = json.loads(payload.data)
-    if kind != "StopEvent":
-        return Envelope(kind, result)
-    free = payload.metadata.get(names.FREE_KEYS_METADATA)
-    return Envelope(kind, {"result": result, **({} if free is None else json.loads(free))})
-
-
 def failure_envelope(error: BaseException) -> Envelope:
     """The terminal event of a run that failed."""
     details = failure_details(error)
@@ -241,13 +228,6 @@ def failure_envelope(error: BaseException) -> Envelope:
             "WorkflowTimedOutEvent", {"timeout": details.get("timeout") or 0.0, "active_steps": details["active_steps"]}
         )
     return _failed_event({"message": str(error), **details})
-
-
-def failure_details(error: BaseException) -> dict[str, Any]:
-    """The record that everstep puts on the failure of a run; empty for failures of other origin."""
-    if isinstance(error, ApplicationError) and error.details and isinstance(error.details[0], dict):
-        return cast("dict[str, Any]", error.details[0])
-    return {}
 
 
 def _raised(kind: Any) -> str:
@@ -270,6 +250,17 @@ def _failed_event(details: Mapping[str, Any]) -> Envelope:
             "elapsed_seconds": details.get("elapsed"),
         },
     )
+
+
+def _asked_below(body: Any) -> Iterator[Envelope]:
+    """The questions to people that a child tells of for the first time."""
+    items: Any = cast("dict[str, Any]", body).get("requests") if isinstance(body, dict) else None
+    for item in items or ():
+        match item:
+            case {"opened": True, "view": {"type": str(kind), "question": question}} if isinstance(question, dict):
+                yield Envelope(kind, cast("dict[str, Any]", question))
+            case _:
+                continue
 
 
 def _next_execution(event: HistoryEvent) -> str | None:

@@ -204,8 +204,20 @@ async def inbox(
             await _ask(client, run, box)
 
     await asyncio.gather(*(ask(run) for run in runs[:limit]))
+    _drop_repeated(box)
     box.requests.sort(key=lambda found: (found.request.get("due_at") or "~", found.request.get("asked_at") or ""))
     return box
+
+
+def _drop_repeated(box: Inbox) -> None:
+    """A request of a child is told by the runs above it too: the child's own telling is kept, where there is one."""
+    own = {(found.run_id, found.request["id"]) for found in box.requests if "run" not in found.request}
+    kept: dict[tuple[str, str], OpenRequest] = {}
+    for found in box.requests:
+        run, name = found.request.get("run", found.run_id), found.request.get("request", found.request["id"])
+        if "run" not in found.request or (run, name) not in own:
+            kept.setdefault((run, name), found)
+    box.requests = list(kept.values())
 
 
 async def _ask(client: Client, run: RunSummary, box: Inbox) -> None:

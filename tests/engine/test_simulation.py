@@ -62,7 +62,7 @@ def test_the_command_tells_that_all_is_well(capsys: pytest.CaptureFixture[str]) 
 def test_runs_come_to_every_kind_of_end() -> None:
     """The promises are not held by runs in which nothing happens."""
     ends: set[str] = set()
-    joins = requests = streams = answered = batches = edits = 0
+    joins = requests = streams = answered = batches = edits = children = 0
     for seed in range(200):
         life = live(Case.drawn(seed))
         run, account = life.world.engine.run, life.world.account
@@ -73,5 +73,6 @@ def test_runs_come_to_every_kind_of_end() -> None:
         answered += len(account.events.taken)
         batches += len(account.events.collected)
         edits += account.edits.applied.total()
+        children += len(account.children.ends)
     assert ends == {"at rest", "completed", "cancelled", "step", "timeout", "stuck", "expired"}
-    assert min(joins, requests, streams, answered, batches, edits) > 10
+    assert min(joins, requests, streams, answered, batches, edits, children) > 10

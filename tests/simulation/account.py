@@ -17,6 +17,7 @@ from everstep.engine.commands import (
     Command,
     CompleteRun,
     FailRun,
+    ForwardAnswer,
     GrantLock,
     JudgeMessage,
     RefuseLock,
@@ -39,6 +40,7 @@ from everstep.engine.streams import ROOT
 from everstep.engine.waits import TIMER
 from everstep.flow.definition import FlowDefinition
 from tests.simulation.broken import hold
+from tests.simulation.children import Children
 from tests.simulation.edits import Edits
 from tests.simulation.owed import OwedEvents, effects
 from tests.simulation.people import People
@@ -56,6 +58,7 @@ class Account:
         self.edits = Edits()
         self.events = OwedEvents(definition)
         self.people = People()
+        self.children = Children()
         self.running: dict[int, RunStep] = {}
         self.timers: dict[str, float] = {}
         self.judging: dict[int, JudgeMessage] = {}
@@ -74,6 +77,7 @@ class Account:
         for change in edited:
             paths.change(self.state, change)
         self.people.before(what, run)
+        self.children.before(what)
         self._again = set()
         match what:
             case StartRun(_, _, state) if run.status == "new":
@@ -91,6 +95,7 @@ class Account:
                 self._again = set(self.running)
                 self.running, self.timers, self.judging = {}, {}, {}
                 self.edits.crashed()
+                self.children.crashed()
             case _:
                 pass
 
@@ -133,6 +138,7 @@ class Account:
     def _told(self, command: Command, run: Run) -> None:
         hold(not self.ends or isinstance(command, ReplyToMessage | RefuseLock), f"after its end a run does {command}")
         self.events.told(command)
+        self.children.told(command)
         match command:
             case RunStep():
                 self._began(command)
@@ -148,10 +154,10 @@ class Account:
             case JudgeMessage(number):
                 hold(number not in self.judging, f"message {number} is judged twice")
                 self.judging[number] = command
-            case ReplyToMessage():
+            case ReplyToMessage() | ForwardAnswer():
                 self.people.told(command)
             case CompleteRun() | FailRun() | CancelRun():
-                hold(not self.running, "a run ends with its steps")
+                hold(not (self.running or self.children.running), "a run ends with its steps and its children")
                 self.ends.append(command)
                 self.timers.clear()
                 self.judging.clear()
@@ -170,6 +176,7 @@ class Account:
             self.begun.add(number)
             self.events.begun(call)
         self.events.ran(call)
+        self.children.ran(call)
         together = sum(one.step == name for one in self.running.values())
         hold(together <= self.definition.steps[name].num_workers, f"{name} runs {together} times side by side")
         hold(len(self.running) <= self.definition.max_in_flight, f"{len(self.running)} steps run at one time")
@@ -196,6 +203,7 @@ class Account:
 
     def _restored(self, commands: Sequence[Command]) -> None:
         """All that was under way is under way again, and first of all."""
+        self.children.restored(commands)
         running, timers, judging = self._lost
         again = [one for one in commands if isinstance(one, RunStep)][: len(running)]
         hold(again == [running[number] for number in sorted(running)], "after a crash what ran runs again, first")
@@ -213,3 +221,4 @@ class Account:
             )
             hold(self.judging.keys() == run.messages.keys(), "messages are judged once")
             self.events.check(run)
+            self.children.check(run)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from everstep.engine import asking, collecting, delivery, locks, mail, paths, waits
+from everstep.engine import asking, children, collecting, delivery, locks, mail, paths, waits
+from everstep.engine.family import Family
 from everstep.engine.locks import Claim
 from everstep.engine.messages import Envelope, Outcome
 from everstep.engine.requests import Message, Request
@@ -213,6 +214,9 @@ FAULTS = {
     "what lacks its partners is not told": Fault(delivery, "_tell_unmatched", _does_nothing),
     "a batch leaves its events": Fault(Slots, "_take", _leaves_a_batch),
     "a stream forgets one that waits": Fault(waits, "suspend", _lets_a_stream_go),
+    "children are not saved": Fault(Family, "snapshot", _saved_without("children", [])),
+    "nobody hears of children after a crash": Fault(children, "restored", _does_nothing),
+    "children go on without their run": Fault(children, "end", _does_nothing),
     "requests are forgotten at restore": Fault(Run, "restore", _restored_without("open_requests")),
     "timers are forgotten at restore": Fault(Run, "restore", _restored_without("timers")),
     "buffers are not saved": Fault(Run, "snapshot", _saved_without("buffers")),

@@ -11,6 +11,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from everstep.engine.calls import ChildCall
 from everstep.engine.commands import RunStep
 from everstep.engine.messages import Envelope, Failure, Gather, Outcome, Sent, Wait
 from everstep.flow.definition import EventDefinition, FlowDefinition, ParameterDefinition, StepDefinition
@@ -79,15 +80,22 @@ class RandomFlow:
         state = [self._change() for _ in range(rng.choice((0, 0, 1, 3)))]
         sent = [self._sent(rng.choice(EMITTED)) for _ in range(rng.choice((0, 0, 0, 1, 2))) if self._afford()]
         wait = self._wait() if rng.random() < 0.12 and self._afford() else None
+        calls = [] if wait or rng.random() > 0.06 else self._calls()
         return Outcome(
-            None if wait else self._returned(spec),
+            None if wait or calls else self._returned(spec),
             sent,
             state,
             attempts=rng.randint(1, 3),
             gathers=self._gathers(call),
             wait=wait,
-            effects=[("set a", rng.randint(1, 2)), ("wait", 1)] if wait else (),
+            effects=[("set a", rng.randint(1, 2)), ("wait", 1)] if wait else [("run Child", 1)] if calls else (),
+            calls=calls,
         )
+
+    def _calls(self) -> list[ChildCall]:
+        """Flows that a pass runs as children; some under an id that another may have."""
+        names = [self.rng.choice((None, None, None, "shared")) for _ in range(self.rng.randint(1, 3)) if self._afford()]
+        return [ChildCall("Child", {"n": self.budget}, run_id=name) for name in names]
 
     def _wait(self) -> Wait:
         rng = self.rng

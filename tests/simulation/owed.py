@@ -32,7 +32,7 @@ def effects(outcome: Outcome) -> list[Effective]:
     """The events that an outcome gives out."""
     returned = outcome.returned
     events = returned if isinstance(returned, list) else [] if returned is None else [returned]
-    if outcome.wait is not None:
+    if outcome.suspended:
         events = []
     return [Effective(one.event, one.step) for one in outcome.sent] + [Effective(one) for one in events]
 
@@ -112,7 +112,7 @@ class OwedEvents:
 
     def listed(self, step: str, outcome: Outcome, run: Run) -> None:
         """If this outcome is a list it has opened a stream, whose joins are to fire; those of an empty one at once."""
-        if outcome.wait is not None or not isinstance(outcome.returned, list):
+        if outcome.suspended or not isinstance(outcome.returned, list):
             return
         feeds = self.flow.steps[step].feeds
         self.opened.update(feeds)

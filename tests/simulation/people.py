@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from everstep.engine.commands import Command, ReplyToMessage
+from everstep.engine.commands import Command, ForwardAnswer, ReplyToMessage
 from everstep.engine.inputs import Input, MessageReceived, MessagesJudged
 from everstep.engine.requests import Message
 from everstep.engine.run import Run
@@ -33,11 +33,14 @@ class People:
             found = [run.messages.get(verdict.message) for verdict in what.verdicts]
             self._judged = {one.id: (one, self._waits(one, run)) for one in found if one is not None}
 
-    def told(self, reply: ReplyToMessage) -> None:
-        """A sender is told what became of a message."""
-        number, request = reply.message, reply.request
+    def told(self, reply: ReplyToMessage | ForwardAnswer) -> None:
+        """A sender is told what became of a message, or will be by the child that it is for."""
+        number = reply.message
         hold(number in self.untold, f"a sender is told once: message {number} was answered twice, or never came")
         self.untold.discard(number)
+        if isinstance(reply, ForwardAnswer):
+            return
+        request = reply.request
         hold(reply.accepted or reply.reason, f"a refusal says why: message {number} was refused without a reason")
         if reply.accepted and request is not None:
             first = self.answered.setdefault(request, number)

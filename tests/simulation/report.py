@@ -16,6 +16,7 @@ from everstep.engine.commands import (
     ReplyToMessage,
     RunStep,
     SetTimer,
+    StartChild,
 )
 from everstep.engine.inputs import Input, MessageReceived, MessagesJudged, StartRun, StepFailed, StepSucceeded
 from everstep.engine.messages import Envelope, Outcome
@@ -109,6 +110,8 @@ def _outcome(outcome: Outcome) -> str:
         asks = f", asking {_event(wait.question)}" if wait.question else ""
         required = f" with {dict(wait.requirements)}" if wait.requirements else ""
         parts[0] = f"waits for {wait.type}{required}{f' for {wait.timeout:g} s' if wait.timeout else ''}{asks}"
+    if outcome.calls:
+        parts[0] = f"runs {', '.join(f'{one.flow} {one.run_id}' if one.run_id else one.flow for one in outcome.calls)}"
     parts += [f"takes blocks {list(outcome.edits)} for committed"] * bool(outcome.edits)
     return "; ".join(parts)
 
@@ -120,7 +123,7 @@ def _commanded(command: Command) -> str:
             given = _event(event) if event is not None else _events(batch or ())
             again = f"  again, {_record(record)}" if record else ""
             return f"{name} {number} {step}({given}){again}"
-        case CancelStep(number):
+        case CancelStep(number) | StartChild(number):
             return f"{name} {number}"
         case SetTimer(timer, at):
             return f"{name} {timer} at {at:.2f} s"
@@ -140,6 +143,7 @@ def _commanded(command: Command) -> str:
 
 def _record(record: Any) -> str:
     answers = [_event(one) if one is not None else "timed out" for one in record.answers]
+    answers += [f"{one.run}: {_event(one.event) if one.event else one.reason}" for one in record.children]
     collected = [f"{name}: {_events(batch) if batch else 'not yet'}" for name, batch in record.collected]
     return f"first as {record.origin}" + "".join(f", {text}" for text in [*answers, *collected])
 

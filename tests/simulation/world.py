@@ -16,6 +16,8 @@ from everstep.engine.commands import Command, JudgeMessage, RunStep
 from everstep.engine.core import RUN_TIMEOUT, Engine
 from everstep.engine.inputs import (
     CancelRequested,
+    ChildAsked,
+    ChildEnded,
     Input,
     MessageMalformed,
     MessageReceived,
@@ -30,11 +32,15 @@ from everstep.engine.inputs import (
     Verdict,
 )
 from everstep.engine.messages import Failure, Outcome
+from everstep.engine.passes import ChildEnd
 from everstep.flow.definition import FlowDefinition
 from tests.simulation.account import Account
 from tests.simulation.broken import hold
 from tests.simulation.flows import RandomFlow
 from tests.simulation.invariants import check
+
+RUN = "run"
+"""The id of the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +67,11 @@ class World:
 
     def __init__(self, made: RandomFlow) -> None:
         self.made = made
-        self.engine = Engine(made.definition)
+        self.engine = Engine(made.definition, RUN)
         # As it is read from a history.
         text = json.dumps(made.definition.to_json(), sort_keys=True)
         self._definition = FlowDefinition.from_json(json.loads(text))
-        self.twin = Engine(self._definition)
+        self.twin = Engine(self._definition, RUN)
         self.account = Account(made.definition)
         self.now = 0.0
         self.log: list[Input] = []
@@ -103,7 +109,7 @@ class World:
     def save(self) -> None:
         """The twin is made anew from the run's snapshot, as JSON whose keys are sorted."""
         text = _as_text(self.engine)
-        self.twin = Engine.restore(self._definition, json.loads(text))
+        self.twin = Engine.restore(self._definition, json.loads(text), RUN)
         hold(_as_text(self.twin) == text, "a snapshot holds all of a run")
 
     # What may happen
@@ -135,6 +141,25 @@ class World:
         else:
             self.apply(StepSucceeded(self.now, number, self._lessened(result)))
 
+    def end_child(self) -> None:
+        """A child ends, well or badly; or one that is none."""
+        children = self.account.children.running
+        name = self.rng.choice([*children, "nobody"])
+        good = self.rng.random() < 0.7
+        end = ChildEnd(name, self.made.event("StopEvent")) if good else ChildEnd.failed(name, "ValueError", "no")
+        ran = name in children
+        commands = self.apply(ChildEnded(self.now, end))
+        hold(ran or not commands, "a child that is none changes nothing")
+
+    def ask_below(self) -> None:
+        """A child tells of a request, its own or one from below it."""
+        name = self.rng.choice([*self.account.children.running, "nobody"])
+        view: dict[str, Any] = {"id": f"ask-{self.rng.randint(1, 3)}", "type": "Ask", "question": {}}
+        view |= {"status": self.rng.choice(("open", "open", "answered", "expired"))}
+        if self.rng.random() < 0.3:
+            view |= {"run": f"{name}/below-1", "request": view["id"]}
+        self.apply(ChildAsked(self.now, name, view))
+
     def edit(self) -> None:
         """A step asks for the run's lock, holds it, commits, or gives it back."""
         what = self.account.edits.next(self.rng, list(self.account.running), self.now)
@@ -149,7 +174,7 @@ class World:
 
     def answer(self) -> None:
         """A person answers: rightly, twice, too late, to nothing, in a wrong type or form."""
-        known = list(self.engine.run.requests)
+        known = [*self.engine.run.requests, *self.engine.run.family.requests]
         request = self.rng.choice((None, "nope", *known, *known))
         type_name = self.rng.choice((None, None, None, "Reply", "ShortReply", "StopEvent", "E0", "Nobody"))
         self._message(type_name, answer=True, request=request)
@@ -211,18 +236,22 @@ class World:
         hold(not self.engine.run.active, "a cancelled run ends")
 
     def _rest(self) -> None:
-        """What runs ends with nothing, and nobody's message fits."""
+        """What runs ends with nothing, children fail, and nobody's message fits."""
         self.apply(Resumed(self.now))
-        while self.account.running or self.account.judging:
+        children = self.account.children
+        while self.account.running or self.account.judging or children.running:
             if verdicts := [Verdict(one, None, "it does not fit") for one in self.account.judging]:
                 self.apply(MessagesJudged(self.now, verdicts))
             for number in list(self.account.running):
                 if number in self.account.running:
                     self.apply(StepSucceeded(self.now, number, Outcome()))
+            for name in list(children.running):
+                if name in children.running:
+                    self.apply(ChildEnded(self.now, ChildEnd.failed(name, "ValueError", "at last")))
 
     def _repeat(self) -> None:
         """The log gives the same again: the same commands, the same snapshot."""
-        again = Engine(self.made.definition)
+        again = Engine(self.made.definition, RUN)
         for what, commands in zip(self.log, self.answers, strict=True):
             hold(again.apply(what) == commands, "the same inputs give the same commands")
         hold(_as_text(again) == _as_text(self.engine), "the same inputs give the same snapshot")
@@ -239,7 +268,7 @@ class World:
             return outcome
         if self._less > 1:
             return Outcome()
-        return replace(outcome, sent=(), state=(), gathers=(), wait=None, effects=())
+        return replace(outcome, sent=(), state=(), gathers=(), wait=None, effects=(), calls=())
 
     def _message(self, type_name: str | None, **options: Any) -> None:
         data = options.pop("data", {"uid": f"message-{self.engine.run.next_message}"})
@@ -259,6 +288,8 @@ ACTIONS: dict[str, Callable[[World], None]] = {
     for action in (
         World.start,
         World.end,
+        World.end_child,
+        World.ask_below,
         World.edit,
         World.judge,
         World.answer,
@@ -273,7 +304,7 @@ ACTIONS: dict[str, Callable[[World], None]] = {
         World.cancel,
     )
 }
-_OFTEN = {"end": 30, "judge": 5, "edit": 7, "answer": 4, "send": 3, "save": 3, "fire": 2, "resume": 2}
+_OFTEN = {"end": 30, "judge": 5, "edit": 7, "answer": 4, "send": 3, "save": 3, "fire": 2, "end_child": 2, "resume": 2}
 _SELDOM = {"start": 0.2, "pause": 0.5, "stale": 0.5, "malformed": 0.5, "cancel": 0.05}
 WEIGHTS: Sequence[float] = [(_OFTEN | _SELDOM).get(kind, 1.0) for kind in ACTIONS]
 

@@ -49,7 +49,7 @@ class Seen:
 
 
 class Driver(ABC):
-    """Runs flows for one test."""
+    """Runs flows for one test. `also` are flows that workers serve beside the one that is run: its children."""
 
     name = ""
     temporal = False
@@ -58,6 +58,7 @@ class Driver(ABC):
     def __init__(self) -> None:
         self.stack = AsyncExitStack()
         self.limits = Limits()
+        self.also: list[Flow] = []
         self.begun: dict[str, float] = {}
 
     @abstractmethod
@@ -187,7 +188,9 @@ class TemporalDriver(Driver):
         return runtime
 
     async def serve(self, flow: Flow, task_queue: str) -> None:
-        worker = serving(self.client, [flow], task_queue=task_queue, limits=self.limits, graceful_shutdown=0.5)
+        worker = serving(
+            self.client, [flow, *self.also], task_queue=task_queue, limits=self.limits, graceful_shutdown=0.5
+        )
         await self.stack.enter_async_context(worker)
 
     async def took(self, handler: WorkflowHandler) -> float:

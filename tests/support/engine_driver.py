@@ -79,8 +79,8 @@ STOP = Envelope("StopEvent", {"result": "done"})
 class Driver:
     """One run. Checks the engine's invariants after every input, and keeps what is under way."""
 
-    def __init__(self, definition: FlowDefinition) -> None:
-        self.engine = Engine(definition)
+    def __init__(self, definition: FlowDefinition, run_id: str = "") -> None:
+        self.engine = Engine(definition, run_id)
         self.now = 0.0
         self.running: dict[int, RunStep] = {}
         self.commands: list[Command] = []
@@ -166,7 +166,7 @@ class Driver:
     def restore(self) -> None:
         """Replace the engine by one restored from JSON whose keys were sorted."""
         text = json.dumps(self.engine.snapshot(), sort_keys=True)
-        self.engine = Engine.restore(self.engine.definition, json.loads(text))
+        self.engine = Engine.restore(self.engine.definition, json.loads(text), self.engine.run.id)
 
 
 def of(commands: Iterable[Command], kind: type[C]) -> list[C]:
