@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from everstep.engine.messages import Envelope
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
     """One published event; `index` is its place."""
 
@@ -27,6 +27,7 @@ class LocalStream:
         self._entries: list[Entry] = []
         self._closed = False
         self._more = asyncio.Event()
+        self._waiting = 0
 
     def publish(
         self,
@@ -55,8 +56,10 @@ class LocalStream:
                 start += 1
             if self._closed:
                 return
+            self._waiting += 1
             await self._more.wait()
 
     def _wake(self) -> None:
-        self._more.set()
-        self._more = asyncio.Event()
+        if self._waiting:
+            self._more.set()
+            self._more, self._waiting = asyncio.Event(), 0

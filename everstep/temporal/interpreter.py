@@ -141,10 +141,15 @@ class Interpreter(Doors):
         self.engine = engine
         self.steps = StepRunner(engine, self._limits, self.feed)
         self._boundary = Boundary(self, engine.run.scheduler)
-        observe = type(self).observe
-        if observe is not None:
-            self._watch = Watch(engine.run, observe)
+        if type(self).observe is not None:
+            self._watch = Watch(engine.run, self._observed)
         return engine
+
+    def _observed(self, notice: Envelope) -> None:
+        """When a replay is over all tasks are cancelled, at time zero: nothing that has happened to the run."""
+        observe = type(self).observe
+        if observe is not None and workflow.time():
+            observe(notice)
 
     async def _continue(self) -> NoReturn:
         """Hand the run over to its next execution, once every sender has its answer."""

@@ -59,6 +59,29 @@ def test_a_request_is_found_refused_answered_and_told(shell: Shell) -> None:
     assert "has ended" in late.err
 
 
+def test_a_conversation_with_an_agent(shell: Shell) -> None:
+    """Its tool waits in the inbox, is approved there, and `--continue` goes on with what was said."""
+    first, second = an_id(), an_id()
+    shell.starter("run", "Desk", "user_msg=My money back, please", "--id", first)
+
+    def asked() -> list[dict[str, object]]:
+        return [one for one in shell.starter("inbox").json["requests"] if one["run"] == first]
+
+    request = eventually(asked)[0]
+    assert (request["question"]["tool_name"], request["question"]["tool_kwargs"]) == ("refund", {"cents": 700})
+    assert request["assignee"] == "finance"
+    assert shell.starter("respond", first, "approved=true", "arguments.cents=350").code == 0
+    assert shell.starter("result", first).json["response"]["content"] == "It is paid."
+    ended = shell.starter("run", "Desk", "user_msg=How much?", "--continue", first, "--id", second, "--follow")
+    assert ended.lines[-1]["result"]["response"]["content"] == "You asked for 700."
+    said = [message["content"] for message in shell.starter("state", second).json["chat_history"]]
+    assert said[0] == "My money back, please"
+    assert said[2].startswith('A person changed the arguments to {"cents": 350}.')
+    missing = shell.starter("run", "Desk", "user_msg=How much?", "--continue", "nobody")
+    assert missing.code != 0
+    assert "nobody" in missing.err
+
+
 def test_a_stream_is_read_on_from_an_offset(shell: Shell) -> None:
     """`stream` works after the end of a run, and `--after` leaves out what was read."""
     run = an_id()
