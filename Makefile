@@ -6,7 +6,8 @@ BIN := .venv/bin
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: help setup demo test test-fast test-slow test-traces phoenix lint format types layers lock bench dev-server worker clean
+.PHONY: help setup demo test test-fast test-slow test-traces simulate phoenix lint format types layers lock bench
+.PHONY: dev-server worker clean
 
 help: ## show this list
 	@echo 'everstep: event-driven workflows, run durably on Temporal'
@@ -41,6 +42,9 @@ test-traces: setup ## traces of runs in a real Phoenix, which is installed first
 
 phoenix: ## start Phoenix, a viewer for traces, at http://127.0.0.1:6006
 	@bash scripts/phoenix
+
+simulate: setup ## random runs of the engine, any number: N=20000 SEED=7; prints what breaks as a small case
+	@$(BIN)/python -m tests.simulation --schedules $(or $(N),2000) --seed $(or $(SEED),0) --jobs $(JOBS) $(ARGS)
 
 lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check .
