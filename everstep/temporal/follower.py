@@ -247,7 +247,11 @@ class EngineFollower:
                 self._take(released)
         elif signal.signal_name in _MESSAGES:
             self._message(signal.signal_name, arguments, None)
-        elif signal.signal_name not in (names.PUBLISH, names.PARENT, names.CHILD):
+        elif signal.signal_name in (names.PUBLISH, names.PARENT, names.CHILD):
+            pass
+        elif signal.signal_name.startswith(names.OWN):
+            raise UnreadableError(f"event {event.event_id} is a signal {signal.signal_name!r}")
+        else:
             self._take(happened.MessageMalformed(self._now, {"signal": signal.signal_name}, ""))
 
     async def _updated(self, event: HistoryEvent) -> None:

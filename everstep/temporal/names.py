@@ -3,6 +3,8 @@
 They stand in histories: never change one.
 """
 
+OWN = "everstep."
+"""What all names begin with that only everstep's own parts use."""
 BEGIN = "everstep.begin"
 """Local activity at the start of a run: pins the definition, judges the start event."""
 JUDGE = "everstep.judge"

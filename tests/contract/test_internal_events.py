@@ -162,3 +162,15 @@ async def test_an_outcome_that_does_not_count_is_told(driver: Driver) -> None:
     (dropped,) = [event for event in events if isinstance(event, OutcomeDiscardedEvent)]
     assert (dropped.name, "make a batch" in dropped.reason) == ("gather", True)
     assert len(states(events, "gather")) == 6
+
+
+async def test_a_reader_goes_on_from_any_internal_event(driver: Driver) -> None:
+    """Their offsets are as good as others, and the same for every reader."""
+    handler = await driver.run(Narrow)
+    live = [item async for item in handler.stream_items(expose_internal=True)]
+    items = [item async for item in handler.stream_items(expose_internal=True)]
+    assert [item.offset for item in live] == [item.offset for item in items]
+    assert len({item.offset for item in items}) == len(items)
+    for place, item in enumerate(items):
+        rest = [later.event async for later in handler.stream_items(after=item.offset, expose_internal=True)]
+        assert rest == [later.event for later in items[place + 1 :]]

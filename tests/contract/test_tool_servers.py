@@ -123,7 +123,8 @@ async def test_tools_that_cannot_be_told_apart_fail_the_run(tmp_path: Path) -> N
 
 def test_servers_that_cannot_be_are_refused() -> None:
     """One of command and url; a name of its own."""
-    for options in ({}, {"command": "x", "url": "y"}):
+    given: list[dict[str, Any]] = [{}, {"command": "x", "url": "y"}]
+    for options in given:
         with pytest.raises(AgentDefinitionError, match="needs one of command and url"):
             MCPServer("a", **options)
     agents = [Agent(name, tools=[MCPServer("a", command="x")], model=ScriptedModel()) for name in ("one", "two")]
