@@ -14,8 +14,9 @@ from temporalio.client import Client, WorkflowHistory
 from temporalio.worker import Replayer
 
 from everstep.engine.messages import Envelope
-from everstep.temporal.follower import EngineFollower, Told, UnreadableError
+from everstep.temporal.follower import EngineFollower, Told
 from everstep.temporal.interpreter import workflow_class
+from everstep.temporal.replica import UnreadableError
 
 
 class InternalEvents:
