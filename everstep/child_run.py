@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from everstep.engine.calls import ChildCall
 from everstep.engine.passes import ChildEnd
@@ -59,7 +59,7 @@ def child_call(
             f"step {step!r} runs {name} with timeout={timeout!r}: give seconds above 0, or None for the flow's own"
         )
     for what, text in (("run_id", run_id), ("task_queue", task_queue)):
-        if text is not None and not (isinstance(text, str) and text):
+        if text is not None and not (isinstance(cast("object", text), str) and text):
             raise WorkflowRuntimeError(f"step {step!r} runs {name} with {what}={text!r}: give a text, or leave it out")
     own = flow.timeout if flow.timeout != type(flow).timeout else None
     return ChildCall(

@@ -315,3 +315,44 @@ async def test_a_run_taken_down_again_and_again_comes_to_the_same() -> None:
         assert taken_down < 500
     assert await handler == [list(range(12)), list(range(12))]
     assert taken_down >= 12
+
+
+class Inner(Workflow):
+    @step
+    async def prepare(self, ctx: Context, ev: StartEvent) -> Next:
+        PREPARED.append(ctx.idempotency_key)
+        return Next(number=len(PREPARED))
+
+    @step
+    async def ask(self, ctx: Context, ev: Next) -> InputRequiredEvent:
+        await ctx.store.set("prepared", ev.number)
+        return InputRequiredEvent(prefix="well?")
+
+    @step
+    async def end(self, ctx: Context, ev: HumanResponseEvent) -> StopEvent:
+        return StopEvent(result=[ev.response, await ctx.store.get("prepared")])
+
+
+PREPARED: list[str] = []
+"""What steps of `Inner` have done outside."""
+
+
+class Outer(Workflow):
+    @step
+    async def work(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        return StopEvent(result=await ctx.run(Inner))
+
+
+async def test_children_are_taken_down_too() -> None:
+    """A run below goes on from where it was: what it did is not done again, and what it asked stays open."""
+    flow = Outer()
+    handler = flow.run()
+    await asyncio.sleep(0.02)
+    before = await handler.requests()
+    resumed = flow.run(ctx=await taken(handler, flow))
+    await asyncio.sleep(0.02)
+    after = await resumed.requests()
+    assert [(one["id"], one["asked_at"]) for one in after] == [(one["id"], one["asked_at"]) for one in before]
+    await resumed.respond({"response": "yes"})
+    assert await resumed == ["yes", 1]
+    assert len(PREPARED) == 1

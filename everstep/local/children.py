@@ -18,6 +18,7 @@ from everstep.errors import EverstepError, ResponseRefusedError
 from everstep.workflow import Workflow
 
 if TYPE_CHECKING:
+    from everstep.context.snapshot import Snapshot
     from everstep.local.run import LocalRun
 
 Above = Callable[[Mapping[str, Any], bool], None]
@@ -53,6 +54,7 @@ class LocalChildren:
         self._clock = clock
         self._flows: dict[tuple[int, int], Workflow] = {}
         self._runs: dict[str, LocalRun] = {}
+        self._taken: dict[str, Snapshot] = {}
         self._passing_on: set[asyncio.Task[None]] = set()
 
     def called(self, origin: int, first: int, flows: Sequence[Workflow]) -> None:
@@ -70,11 +72,26 @@ class LocalChildren:
         run = self._make(flow, command.run, command.call.timeout, partial(self._asked, command.run))
         self._runs[command.run] = run
         run.ended.add_done_callback(lambda _: self._ended(command.run))
+        taken = self._taken.pop(command.run, None)
         try:
-            run.begin(command.call.start, command.call.state)
+            if taken is None:
+                run.begin(command.call.start, command.call.state)
+            else:
+                taken.check_fits(flow.definition)
+                run.resume(taken)
         except EverstepError as error:
             del self._runs[command.run]
             self._feed(_failed(self._clock(), command.run, str(error)))
+
+    def taken_down(self) -> dict[str, Snapshot]:
+        """Those under way, each as it is now; of those that have just ended, the run above hears before."""
+        for run_id in [run_id for run_id, run in self._runs.items() if run.end is not None]:
+            self._ended(run_id)
+        return {run_id: run.snapshot() for run_id, run in self._runs.items()}
+
+    def go_on_with(self, taken: Mapping[str, Snapshot]) -> None:
+        """When these begin again, they go on from where they were taken down."""
+        self._taken = dict(taken)
 
     def cancel(self, command: do.CancelChild) -> None:
         """End a child as cancelled."""

@@ -108,6 +108,7 @@ class LocalRun:
         self.engine = snapshot.restored(self.run_id)
         self._watch = Watch(self.engine.run, partial(self.stream.publish, internal=True))
         self._tried = dict(snapshot.tries)
+        self._children.go_on_with(snapshot.children)
         self.feed(happened.Restored(self._clock()))
 
     def snapshot(self) -> Snapshot:
@@ -121,12 +122,13 @@ class LocalRun:
                 f"run {self.run_id} has not begun, and cannot be taken down yet: it waits for its turn, as "
                 f"{self.engine.definition.name} has num_concurrent_runs"
             )
+        children = self._children.taken_down()
         now = self._clock()
         tries = {
             number: {"attempts": attempt, "tries": attempts.tries(now)}
             for number, (attempts, attempt) in self._trying.items()
         }
-        return Snapshot.of(self.run_id, self.engine, tries)
+        return Snapshot.of(self.run_id, self.engine, tries, children)
 
     def feed(self, what: happened.Input) -> None:
         """Apply an input and what follows from it."""
