@@ -34,14 +34,15 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, a
 class RunView:
     """Everything that `show` tells.
 
-    `requests` and `refused` (messages that belong to no request) are None where no worker could tell them; `silent`
-    says why.
+    `requests`, `refused` (messages that belong to no request) and `unmatched` (events that wait for others, in steps
+    that take several) are None where no worker could tell them; `silent` says why.
     """
 
     run: RunSummary
     steps: StepCounts
     requests: list[dict[str, Any]] | None = None
     refused: list[dict[str, Any]] | None = None
+    unmatched: list[dict[str, Any]] | None = None
     silent: Obstacle | None = None
     obstacles: list[Obstacle] = field(default_factory=list[Obstacle])
     cancel: str | None = None
@@ -66,6 +67,7 @@ class RunView:
         out["steps"] = [count.to_json() for count in self.steps.steps.values()]
         out["requests"] = self.requests
         out["refused_messages"] = self.refused
+        out["unmatched_events"] = self.unmatched
         out["obstacles"] = [obstacle.to_json() for obstacle in self.obstacles]
         if self.silent is not None:
             out["silent"] = self.silent.text
@@ -173,7 +175,8 @@ def plain(event: Any) -> Any:
 async def _ask(session: Session, view: RunView) -> None:
     try:
         view.requests = await ask_run(session.client, view.run, names.REQUESTS)
-        view.refused = (await ask_run(session.client, view.run, names.PROGRESS)).get("refused_messages", [])
+        progress = await ask_run(session.client, view.run, names.PROGRESS)
+        view.refused, view.unmatched = progress.get("refused_messages", []), progress.get("unmatched", [])
     except RunSilentError as error:
         view.silent = error.obstacle
     except EverstepError as error:
@@ -233,6 +236,9 @@ def _print(out: Output, view: RunView) -> None:
         )
     _print_requests(out, view)
     _print_refusals(out, view)
+    for one in view.unmatched or ():
+        has = ", ".join(f"{kind} ×{count}" if count > 1 else kind for kind, count in one["has"].items())
+        out.text(f"{one['step']} has {has} and waits for {', '.join(one['lacks'])}", "dim")
     if view.silent is not None:
         out.text(f"What it asks people and what it refused cannot be told: {view.silent.text}.", "yellow")
     for obstacle in view.obstacles:
