@@ -22,6 +22,7 @@ from everstep.passes import Pass
 from everstep.resource_pool import ResourcePool
 from everstep.retry_policy import RetryInfo
 from everstep.signature import EventParameter
+from everstep.stand_ins import standing_in
 from everstep.state_lock import RefusedLock, StateLock
 from everstep.state_store import StateSource
 from everstep.step_spec import StepSpec
@@ -108,7 +109,7 @@ class Invoker:
         Raises:
             Exception: whatever the step raises; StepTimeoutError when it takes too long.
         """
-        spec = self.specs[step]
+        spec = standing_in(self.flow, self.specs[step])
         try:
             given = self._given(spec, call)
         except (EventDecodeError, UnknownEventError) as error:

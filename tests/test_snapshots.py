@@ -14,6 +14,7 @@ from everstep.context import PickleSerializer
 from everstep.errors import ContextSerdeError, ContextStateError, WorkflowRuntimeError, WorkflowTimeoutError
 from everstep.events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent, WorkflowFailedEvent
 from everstep.handler import WorkflowHandler
+from everstep.local.clock import Clock
 from everstep.retry_policy import retry_policy, stop_after_attempt, wait_fixed
 
 
@@ -131,7 +132,7 @@ async def test_waits_stay_open_and_their_answers_known() -> None:
 async def test_timers_go_on(away: float, left: float) -> None:
     """A timeout is up when it would have been; one that was up meanwhile, at once."""
     passed = 0.0
-    with use_runtime(LocalRuntime(clock=lambda: time.time() + passed)):
+    with use_runtime(LocalRuntime(clock=Clock(lambda: time.time() + passed))):
         flow = Waits()
         handler = flow.run(seconds=0.2)
         await handler.send_event(Next(number=1))
@@ -146,7 +147,7 @@ async def test_timers_go_on(away: float, left: float) -> None:
 async def test_a_run_timeout_counts_from_the_first_beginning() -> None:
     """A run that was away for longer than its timeout has timed out."""
     passed = 0.0
-    with use_runtime(LocalRuntime(clock=lambda: time.time() + passed)):
+    with use_runtime(LocalRuntime(clock=Clock(lambda: time.time() + passed))):
         flow = Asks(timeout=60)
         handler = flow.run()
         await asyncio.sleep(0.01)

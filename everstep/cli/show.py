@@ -34,8 +34,8 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, a
 class RunView:
     """Everything that `show` tells.
 
-    `requests`, `refused` (messages that belong to no request) and `unmatched` (events that wait for others, in steps
-    that take several) are None where no worker could tell them; `silent` says why.
+    `requests`, `refused` (messages that belong to no request), `children` (those under way) and `unmatched` (events
+    that wait for others, in steps that take several) are None where no worker could tell them; `silent` says why.
     """
 
     run: RunSummary
@@ -43,6 +43,7 @@ class RunView:
     requests: list[dict[str, Any]] | None = None
     refused: list[dict[str, Any]] | None = None
     unmatched: list[dict[str, Any]] | None = None
+    children: list[dict[str, Any]] | None = None
     silent: Obstacle | None = None
     obstacles: list[Obstacle] = field(default_factory=list[Obstacle])
     cancel: str | None = None
@@ -68,6 +69,8 @@ class RunView:
         out["requests"] = self.requests
         out["refused_messages"] = self.refused
         out["unmatched_events"] = self.unmatched
+        if self.children:
+            out["children"] = self.children
         out["obstacles"] = [obstacle.to_json() for obstacle in self.obstacles]
         if self.silent is not None:
             out["silent"] = self.silent.text
@@ -176,7 +179,8 @@ async def _ask(session: Session, view: RunView) -> None:
     try:
         view.requests = await ask_run(session.client, view.run, names.REQUESTS)
         progress = await ask_run(session.client, view.run, names.PROGRESS)
-        view.refused, view.unmatched = progress.get("refused_messages", []), progress.get("unmatched", [])
+        view.refused, view.children = progress.get("refused_messages", []), progress.get("children", [])
+        view.unmatched = progress.get("unmatched", [])
     except RunSilentError as error:
         view.silent = error.obstacle
     except EverstepError as error:
@@ -234,6 +238,10 @@ def _print(out: Output, view: RunView) -> None:
             ("STEP", "RUNNING", "DONE", "FAILED", "CANCELLED", "LAST ERROR"),
             [(c.step, _n(c.running), _n(c.done), _n(c.failed), _n(c.cancelled), c.last_error) for c in counts],
         )
+    if view.children:
+        out.text("")
+        rows = [(str(one["run"]), str(one["flow"]), str(one["step"]), moment(one["since"])) for one in view.children]
+        out.table(("CHILD", "FLOW", "OF STEP", "SINCE"), rows)
     _print_requests(out, view)
     _print_refusals(out, view)
     for one in view.unmatched or ():

@@ -66,7 +66,7 @@ class LocalChildren:
         """Begin a child."""
         flow = self._flows.pop((command.origin, command.number), None) or _loaded(command.call.flow)
         if flow is None:
-            reason = f"flow {command.call.flow} is not to be found in this process: import its module"
+            reason = f"flow {command.call.flow} cannot be built in this process: import a class that needs no arguments"
             self._feed(_failed(self._clock(), command.run, reason))
             return
         run = self._make(flow, command.run, command.call.timeout, partial(self._asked, command.run))
@@ -139,7 +139,12 @@ def _failed(now: float, run_id: str, reason: str) -> happened.ChildEnded:
 def _loaded(name: str) -> Workflow | None:
     """The flow of a name, where one class that is loaded has it; for children begun before a restart."""
     found = [cls for cls in _subclasses(Workflow) if cls.__name__ == name]
-    return found[0]() if len(found) == 1 else None
+    if len(found) != 1:
+        return None
+    try:
+        return found[0]()
+    except TypeError:  # it is not built without arguments
+        return None
 
 
 def _subclasses(cls: type[Workflow]) -> Iterator[type[Workflow]]:

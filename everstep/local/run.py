@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial, singledispatchmethod
 from typing import Any
@@ -37,8 +37,10 @@ from everstep.exception_data import exception_text, exception_to_data
 from everstep.invoke import Invoker
 from everstep.judge import judge
 from everstep.local.children import Above, LocalChildren, MakeRun
+from everstep.local.clock import Clock, Timer
 from everstep.local.lock import LocalLocks
 from everstep.local.stream import LocalStream
+from everstep.run_path import PathRecorder
 from everstep.state_store import begin_state
 from everstep.wire import StepCall
 
@@ -50,7 +52,7 @@ class LocalRun:
         invoker: runs the steps.
         run_id: the run's id.
         loop: where it runs.
-        clock: gives epoch seconds.
+        clock: what its timers go by.
         make: makes the runs of its children.
         timeout: instead of the flow's own, in seconds.
         above: takes what it asks people, if it is the child of another run.
@@ -61,7 +63,7 @@ class LocalRun:
         invoker: Invoker,
         run_id: str,
         loop: asyncio.AbstractEventLoop,
-        clock: Callable[[], float],
+        clock: Clock,
         make: MakeRun,
         *,
         timeout: float | None = None,
@@ -73,20 +75,22 @@ class LocalRun:
         self.engine = Engine(definition if timeout is None else replace(definition, timeout=timeout), run_id)
         self.end: ChildEnd | None = None
         self._above = above
-        self.stream = LocalStream()
+        self.clock = clock
+        self.path = PathRecorder(run_id)
+        self.stream = LocalStream(clock)
         self.ended: asyncio.Future[Envelope] = loop.create_future()
         self._loop = loop
-        self._clock = clock
+        self._clock = clock.now
         self._inputs: deque[happened.Input] = deque()
         self._applying = False
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._trying: dict[int, tuple[Attempts, int]] = {}
         self._tried: dict[int, Mapping[str, Any]] = {}
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers: dict[str, Timer] = {}
         self._last_error: Exception | None = None
         self._senders: dict[int, asyncio.Future[None]] = {}
-        self._locks = LocalLocks(self.feed, clock)
-        self._children = LocalChildren(make, self.feed, self.stream.publish, clock)
+        self._locks = LocalLocks(self.feed, clock.now)
+        self._children = LocalChildren(make, self.feed, self.stream.publish, clock.now)
         self._watch = Watch(self.engine.run, partial(self.stream.publish, internal=True))
         self._report = _report if invoker.flow.verbose else _report_nothing
 
@@ -106,6 +110,7 @@ class LocalRun:
     def resume(self, snapshot: Snapshot) -> None:
         """Go on from where a run was taken down."""
         self.engine = snapshot.restored(self.run_id)
+        children.forget_asked(self.engine.run)
         self._watch = Watch(self.engine.run, partial(self.stream.publish, internal=True))
         self._tried = dict(snapshot.tries)
         self._children.go_on_with(snapshot.children)
@@ -141,6 +146,7 @@ class LocalRun:
                 what = self._inputs.popleft()
                 commands = self.engine.apply(what)
                 self._watch.saw(what, commands)
+                self.path(self.engine, what, commands)
                 for command in commands:
                     self._carry_out(command)
         finally:
@@ -191,7 +197,7 @@ class LocalRun:
     @_carry_out.register
     def _(self, command: do.SetTimer) -> None:
         delay = max(0.0, command.at - self._clock())
-        self._timers[command.timer] = self._loop.call_later(delay, self._fired, command.timer)
+        self._timers[command.timer] = self.clock.call_later(delay, partial(self._fired, command.timer))
 
     @_carry_out.register
     def _(self, command: do.CancelTimer) -> None:
@@ -314,11 +320,13 @@ class LocalRun:
                     self._report(f"{step} failed: {type(error).__name__}: {exception_text(error)}")
                     if delay is None:
                         break
-                    await asyncio.sleep(delay)
+                    await self.clock.sleep(delay)
                 else:
                     self._tasks.pop(call.invocation, None)
                     if outcome.suspended or outcome.gathers:
                         outcome = replace(outcome, attempts=number, tries=attempts.tries(self._clock()))
+                    elif number > 1:
+                        outcome = replace(outcome, attempts=number)
                     self._succeeded(step, call.invocation, outcome, number)
                     return
         finally:
@@ -329,15 +337,16 @@ class LocalRun:
 
     async def _attempt(self, step: str, call: StepCall, attempts: Attempts, number: int) -> Outcome:
         scopes: list[StepScope] = []
-        outcome = await self.invoker.run(
-            step,
-            call,
-            state=self._state,
-            publish=lambda event: self._publish(event, call.invocation, number),
-            retry_info=attempts.retry_info(self._clock()),
-            lock=self._locks.of(call.invocation, number),
-            scope_made=scopes.append,
-        )
+        with self.clock.working():
+            outcome = await self.invoker.run(
+                step,
+                call,
+                state=self._state,
+                publish=lambda event: self._publish(event, call.invocation, number),
+                retry_info=attempts.retry_info(self._clock()),
+                lock=self._locks.of(call.invocation, number),
+                scope_made=scopes.append,
+            )
         if outcome.calls:
             begun = 0 if call.record is None else len(call.record.children)
             self._children.called(call.origin, begun, scopes[0].record.flows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
@@ -17,6 +16,7 @@ from everstep.events import Event
 from everstep.handler import WorkflowHandler
 from everstep.invoke import Invoker
 from everstep.local.children import Above
+from everstep.local.clock import Clock
 from everstep.local.handler import LocalHandler, state_of
 from everstep.local.run import LocalRun
 from everstep.resource_pool import ResourcePool
@@ -32,7 +32,7 @@ class LocalRuntime:
     """Runs flows on the present event loop; sync steps run in threads.
 
     Args:
-        clock: gives epoch seconds; for tests.
+        clock: what timers and waits go by; tests give one that skips them, `everstep.testing.SkippingClock`.
 
     Resources that its steps were given are closed by `aclose`, at the end of an ``async with``, or with the event loop.
 
@@ -41,8 +41,8 @@ class LocalRuntime:
         ...     result = await MyFlow().run(topic="x")
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or Clock()
         self._executor = ThreadPoolExecutor(SYNC_STEP_THREADS, thread_name_prefix="everstep-step")
         self._gates: WeakKeyDictionary[Workflow, Gate] = WeakKeyDictionary()
         self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopPool] = WeakKeyDictionary()

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from everstep.engine.messages import Envelope
+from everstep.local.clock import Clock
 
 
 @dataclass(slots=True)
@@ -23,7 +24,8 @@ class Entry:
 class LocalStream:
     """Append-only; readers wait for what comes."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._entries: list[Entry] = []
         self._closed = False
         self._more = asyncio.Event()
@@ -57,7 +59,8 @@ class LocalStream:
             if self._closed:
                 return
             self._waiting += 1
-            await self._more.wait()
+            with self._clock.awaited():
+                await self._more.wait()
 
     def _wake(self) -> None:
         if self._waiting:

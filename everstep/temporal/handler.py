@@ -37,10 +37,12 @@ from everstep.events import Event, StopEvent, event_from_data, event_name, event
 from everstep.exception_data import exception_from_data
 from everstep.flow.compile import FlowTypes
 from everstep.handler import StreamItem, WorkflowHandler
+from everstep.run_path import RunPath
 from everstep.temporal import names
 from everstep.temporal.endings import failure_details, stop_envelope
 from everstep.temporal.history import HistoryReader, Published
 from everstep.temporal.live import put_query
+from everstep.temporal.path import run_path
 from everstep.temporal.payloads import raw
 
 SEND_AGAIN_SECONDS = 30.0
@@ -176,6 +178,10 @@ class TemporalHandler(WorkflowHandler):
 
     async def progress(self) -> dict[str, Any]:
         return await self._query(names.PROGRESS)
+
+    async def path(self) -> RunPath:
+        await self.started()
+        return await run_path(self._client, self.run_id)
 
     def snapshot(self) -> Snapshot:
         raise ContextStateError(

@@ -22,7 +22,6 @@ from everstep.engine import views
 from everstep.engine.children import end_of
 from everstep.engine.core import Engine
 from everstep.engine.messages import Envelope
-from everstep.engine.notices import Watch
 from everstep.flow.definition import FlowDefinition
 from everstep.temporal import names
 from everstep.temporal.boundary import Boundary, Limits
@@ -36,8 +35,8 @@ from everstep.temporal.payloads import dump, pack, raw, raw_bytes, unpack
 from everstep.temporal.step_runner import StepRunner
 from everstep.temporal.timers import Timers
 
-Observer = Callable[[Envelope], None]
-"""Is shown the engine's own events and the states of steps while a history is replayed."""
+Apply = Callable[[Engine, happened.Input], list[do.Command]]
+"""Gives an input to the engine: `Engine.apply`, or, while a history is replayed for a reader, one that looks on."""
 
 End = do.CompleteRun | do.FailRun | do.CancelRun
 
@@ -47,7 +46,7 @@ _WAITING = SearchAttributeKey.for_bool(names.WAITING)
 class Interpreter(Doors):
     """The workflow of every flow; `workflow_class` makes one class per flow of it."""
 
-    observe: ClassVar[Observer | None] = None
+    apply: ClassVar[Apply] = staticmethod(Engine.apply)
 
     def __init__(self, *_: Any) -> None:
         self.engine: Engine | None = None
@@ -64,7 +63,6 @@ class Interpreter(Doors):
         self._shown_waiting = False
         self._inputs: deque[happened.Input] = deque()
         self._applying = False
-        self._watch: Watch | None = None
         self._fed = 0
         self._carried: tuple[int, bytes] = (-1, b"")
 
@@ -141,15 +139,7 @@ class Interpreter(Doors):
         self.engine = engine
         self.steps = StepRunner(engine, self._limits, self.feed)
         self._boundary = Boundary(self, engine.run.scheduler)
-        if type(self).observe is not None:
-            self._watch = Watch(engine.run, self._observed)
         return engine
-
-    def _observed(self, notice: Envelope) -> None:
-        """When a replay is over all tasks are cancelled, at time zero: nothing that has happened to the run."""
-        observe = type(self).observe
-        if observe is not None and workflow.time():
-            observe(notice)
 
     async def _continue(self) -> NoReturn:
         """Hand the run over to its next execution, once every sender has its answer."""
@@ -188,11 +178,7 @@ class Interpreter(Doors):
         try:
             while self._inputs:
                 self._fed += 1
-                now = self._inputs.popleft()
-                commands = engine.apply(now)
-                if self._watch is not None:
-                    self._watch.saw(now, commands)
-                for command in commands:
+                for command in type(self).apply(engine, self._inputs.popleft()):
                     _CARRY_OUT[type(command)](self, command)
         except Exception as fault:
             self.break_off(fault)
@@ -319,8 +305,8 @@ _CARRY_OUT: dict[type, Callable[[Interpreter, Any], None]] = {
 }
 
 
-def workflow_class(flow: str, observe: Observer | None = None) -> type:
-    """The workflow class of a flow: its own workflow type, with the interpreter's code; `observe` is for replays."""
+def workflow_class(flow: str, apply: Apply = Engine.apply) -> type:
+    """The workflow class of a flow: its own workflow type, with the interpreter's code; `apply` is for readers."""
 
     def begin(self: Interpreter, *arguments: Any) -> None:
         Interpreter.__init__(self, *arguments)
@@ -335,6 +321,6 @@ def workflow_class(flow: str, observe: Observer | None = None) -> type:
         "__qualname__": flow,
         "__init__": workflow.init(begin),
         "run": workflow.run(run),
-        "observe": None if observe is None else staticmethod(observe),
+        "apply": staticmethod(apply),
     }
     return workflow.defn(name=flow, sandboxed=False)(type(flow, (Interpreter,), body))

@@ -55,6 +55,14 @@ class Shop(Workflow):
         return StopEvent(result={"approved": ev.approved, "item": await ctx.store.get("item")})
 
 
+class Wholesale(Workflow):
+    """Has an order handled by the shop, as a child."""
+
+    @step
+    async def order(self, ctx: Context, ev: Order) -> StopEvent:
+        return StopEvent(result=await ctx.run(Shop, item=ev.item, amount=ev.amount))
+
+
 class Broken(Workflow):
     """Fails in its only step."""
 
