@@ -126,15 +126,6 @@ def restored(run: Run) -> None:
         run.commands.append(StartChild(child.run, child.call, child.origin, child.number, again=True))
 
 
-def forget_asked(run: Run) -> None:
-    """The children did not outlive a restart: what they have asked people they will ask anew."""
-    family = run.family
-    for child in family.running():
-        for request_id in child.asked:
-            del family.requests[request_id], family.open_requests[request_id]
-        child.asked.clear()
-
-
 def end(run: Run) -> None:
     """The run has ended: its children are cancelled."""
     run.commands.extend(CancelChild(child.run) for child in run.family.running())

@@ -551,8 +551,8 @@ async def test_children_are_not_counted_by_num_concurrent_runs() -> None:
         assert await asyncio.gather(flow.run(depth=2), flow.run(depth=1)) == [[2, 1, 0], [1, 0]]
 
 
-async def test_a_run_that_was_taken_down_begins_its_children_again() -> None:
-    """In process nothing of a child is left: it runs from its start, under the id that it had."""
+async def test_what_a_child_asks_is_open_when_the_run_is_taken_up_again() -> None:
+    """Children are taken down with their run; the answer reaches the one that asked, below both."""
     with use_runtime(LocalRuntime()):
         flow = AsksOnce()
         handler = flow.run(run_id="taken-down")
