@@ -59,6 +59,11 @@ class Slots:
         """All that is kept, in order of arrival."""
         return [one.event for one in self._in_order()]
 
+    def counts(self) -> dict[str, int]:
+        """How many events of each type are kept; first the type that has waited longest."""
+        queues = sorted(self.kept.items(), key=lambda item: item[1][0].place)
+        return {kind: len(queue) for kind, queue in queues}
+
     @property
     def empty(self) -> bool:
         """Whether nothing is kept."""

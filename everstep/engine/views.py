@@ -73,13 +73,11 @@ def unmatched(run: Run) -> list[str]:
 def _unmatched(run: Run) -> Iterator[dict[str, Any]]:
     for stream in run.streams.values():
         for name, slots in stream.slots.items():
-            has = {kind: len(queue) for kind, queue in slots.kept.items()}
-            yield {"step": name, "has": has, "lacks": _lacking(run, name, slots)}
+            yield {"step": name, "has": slots.counts(), "lacks": _lacking(run, name, slots)}
 
 
 def _counted(slots: Slots) -> str:
-    counts = {kind: len(queue) for kind, queue in slots.kept.items()}
-    return ", ".join(f"{kind} ×{count}" if count > 1 else kind for kind, count in counts.items())
+    return ", ".join(f"{kind} ×{count}" if count > 1 else kind for kind, count in slots.counts().items())
 
 
 def _lacking(run: Run, name: str, slots: Slots) -> list[str]:

@@ -39,6 +39,7 @@ class LocalChildren:
         feed: takes inputs for the engine of the run above.
         show: takes events for the stream of the run above.
         clock: gives epoch seconds.
+        module: where the flow above is defined.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class LocalChildren:
         feed: Callable[[happened.Input], None],
         show: Callable[[Envelope], None],
         clock: Callable[[], float],
+        module: str,
     ) -> None:
         self._make = make
+        self._module = module
         self._feed = feed
         self._show = show
         self._clock = clock
@@ -64,9 +67,9 @@ class LocalChildren:
 
     def start(self, command: do.StartChild) -> None:
         """Begin a child."""
-        flow = self._flows.pop((command.origin, command.number), None) or _loaded(command.call.flow)
+        flow = self._flows.pop((command.origin, command.number), None) or _loaded(command.call.flow, self._module)
         if flow is None:
-            reason = f"flow {command.call.flow} is not to be found in this process: import its module"
+            reason = f"flow {command.call.flow} cannot be built in this process: import a class that needs no arguments"
             self._feed(_failed(self._clock(), command.run, reason))
             return
         run = self._make(flow, command.run, command.call.timeout, partial(self._asked, command.run))
@@ -136,10 +139,17 @@ def _failed(now: float, run_id: str, reason: str) -> happened.ChildEnded:
     return happened.ChildEnded(now, ChildEnd.failed(run_id, "everstep.errors.WorkflowRuntimeError", reason))
 
 
-def _loaded(name: str) -> Workflow | None:
-    """The flow of a name, where one class that is loaded has it; for children begun before a restart."""
-    found = [cls for cls in _subclasses(Workflow) if cls.__name__ == name]
-    return found[0]() if len(found) == 1 else None
+def _loaded(name: str, module: str) -> Workflow | None:
+    """The flow of a name, for children begun before a restart: of several that are loaded the one in this module."""
+    named = [cls for cls in _subclasses(Workflow) if cls.__name__ == name]
+    near = [cls for cls in named if cls.__module__ == module]
+    for few in (named, near):
+        if len(few) == 1:
+            try:
+                return few[0]()
+            except TypeError:  # it is not built without arguments
+                return None
+    return None
 
 
 def _subclasses(cls: type[Workflow]) -> Iterator[type[Workflow]]:

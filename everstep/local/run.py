@@ -90,7 +90,8 @@ class LocalRun:
         self._last_error: Exception | None = None
         self._senders: dict[int, asyncio.Future[None]] = {}
         self._locks = LocalLocks(self.feed, clock.now)
-        self._children = LocalChildren(make, self.feed, self.stream.publish, clock.now)
+        module = type(invoker.flow).__module__
+        self._children = LocalChildren(make, self.feed, self.stream.publish, clock.now, module)
         self._watch = Watch(self.engine.run, partial(self.stream.publish, internal=True))
         self._report = _report if invoker.flow.verbose else _report_nothing
 

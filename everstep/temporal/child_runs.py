@@ -26,8 +26,8 @@ from everstep.engine import inputs as happened
 from everstep.engine.passes import ChildEnd
 from everstep.temporal import names
 from everstep.temporal.endings import child_failed, stop_envelope
-from everstep.temporal.payloads import raw
-from everstep.temporal.step_runner import SERVER_RETRIES
+from everstep.temporal.payloads import dump, raw, raw_bytes
+from everstep.temporal.step_runner import DEFERRED, SERVER_RETRIES, TASK_BYTES
 
 WATCH_LIMIT = timedelta(seconds=30)
 """How long one look at a child may take."""
@@ -58,6 +58,8 @@ class ChildRuns:
         self._starting: set[str] = set()
         self._watches: dict[str, asyncio.Task[Any]] = {}
         self._busy: set[asyncio.Task[None]] = set()
+        self._task_mark = 0
+        self._task_bytes = 0
 
     @property
     def busy(self) -> bool:
@@ -105,12 +107,15 @@ class ChildRuns:
             options["timeout"] = call.timeout
         if call.state is not None:
             options["state"] = call.state
+        start = dump(call.start)
+        while not self._fits(len(start)):
+            await workflow.sleep(timedelta(milliseconds=1), summary=DEFERRED)
         # An id that the caller has given names work, as that of any run; ours belongs to this very run.
         given = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
         try:
             child: asyncio.Task[RawValue] = await workflow.start_child_workflow(
                 call.flow,
-                raw(call.start),
+                raw_bytes(start),
                 id=command.run,
                 task_queue=call.task_queue,
                 result_type=RawValue,
@@ -128,6 +133,16 @@ class ChildRuns:
             child.add_done_callback(partial(self._ended, command))
         finally:
             self._starting.discard(command.run)
+
+    def _fits(self, size: int) -> bool:
+        """Whether one more child may be begun by the present workflow task."""
+        mark = workflow.info().get_current_history_length()
+        if mark != self._task_mark:
+            self._task_mark, self._task_bytes = mark, 0
+        if self._task_bytes and self._task_bytes + size > TASK_BYTES:
+            return False
+        self._task_bytes += size
+        return True
 
     def _ended(self, command: do.StartChild, child: asyncio.Task[RawValue]) -> None:
         if child.cancelled():

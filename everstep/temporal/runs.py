@@ -22,6 +22,8 @@ RunStatus = Literal["running", "completed", "failed", "cancelled", "terminated",
 """Where a run stands: Temporal's statuses in lower case. A run past its own `timeout` counts as failed."""
 
 STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
+BELOW = 1000
+"""How many children of a run are ended with it at one go."""
 INBOX_RUNS = 500
 """How many waiting runs an inbox asks, unless it is told otherwise."""
 
@@ -139,6 +141,29 @@ async def cancel_reason(client: Client, run: RunSummary) -> str:
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
             return event.workflow_execution_cancel_requested_event_attributes.cause
     return ""
+
+
+async def terminate_run(client: Client, run_id: str, reason: str = "") -> list[str]:
+    """End a run at once, without a worker, and the runs below it; gives their ids.
+
+    The server's index finds what is below; where it keeps none, children end when they have something to tell.
+
+    Raises:
+        RunNotFoundError: there is no such run.
+    """
+    run = await find_run(client, run_id)
+    await client.get_workflow_handle(run_id, run_id=run.execution).terminate(reason=reason or None)
+    ended = [run_id]
+    try:
+        below = await _find(client, f"ParentWorkflowId = {_quoted(run_id)} AND ExecutionStatus = 'Running'", BELOW)
+    except (WorkflowRuntimeError, RPCError):
+        return ended
+    for child in below:
+        try:
+            ended += await terminate_run(client, child.run_id, reason)
+        except (RunNotFoundError, RPCError):
+            continue  # it has ended meanwhile
+    return ended
 
 
 async def list_runs(

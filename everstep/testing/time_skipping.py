@@ -34,12 +34,14 @@ _CLOSED = frozenset(
 class SkipWhileWaiting(Interceptor):
     """Give it to a client of the test server, which nobody else uses meanwhile.
 
-    The server is unlocked once, however many wait: a second time would take away a lock of its own.
+    The server is unlocked once, however many wait: a second time would take away a lock of its own. While `real_pace`
+    is set no time is skipped: for those who follow a stream and answer what it asks.
 
     Example: `client = await Client.connect(address, interceptors=[SkipWhileWaiting()])`
     """
 
     def __init__(self) -> None:
+        self.real_pace = False
         self._waiting = 0
         self._changing = asyncio.Lock()
 
@@ -50,6 +52,9 @@ class SkipWhileWaiting(Interceptor):
     @contextlib.asynccontextmanager
     async def skipping(self, client: Client) -> AsyncGenerator[None]:
         """Within the block, the server skips time whenever nothing but time is waited for."""
+        if self.real_pace:
+            yield
+            return
         async with self._changing:
             if not self._waiting:
                 await client.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())

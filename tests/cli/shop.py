@@ -55,6 +55,14 @@ class Shop(Workflow):
         return StopEvent(result={"approved": ev.approved, "item": await ctx.store.get("item")})
 
 
+class Wholesale(Workflow):
+    """Has an order handled by the shop, as a child."""
+
+    @step
+    async def order(self, ctx: Context, ev: Order) -> StopEvent:
+        return StopEvent(result=await ctx.run(Shop, item=ev.item, amount=ev.amount))
+
+
 class Broken(Workflow):
     """Fails in its only step."""
 
@@ -70,6 +78,18 @@ class Slow(Workflow):
     async def sleep(self, ev: StartEvent) -> StopEvent:
         await asyncio.sleep(ev.seconds)
         return StopEvent(result="slept")
+
+
+class Quote(Workflow):
+    """Needs a price, and a note that comes from outside."""
+
+    @step
+    async def price(self, ev: Order) -> Priced:
+        return Priced(total=ev.amount)
+
+    @step(skip_graph_checks=["reachability"])
+    async def quote(self, price: Priced, note: Note) -> StopEvent:
+        return StopEvent(result=f"{note.text}: {price.total:g}")
 
 
 class Flaky(Workflow):

@@ -206,3 +206,29 @@ def test_fields_that_are_not_declared_are_noted(shell: Shell) -> None:
     eventually(lambda: [one for one in shell.starter("inbox").json["requests"] if one["run"] == run])
     answered = shell.starter("respond", run, "approved=true", "limmit=3")
     assert (answered.code, "field limmit is not declared by Approval" in answered.err) == (0, True)
+
+
+def test_what_a_child_asks_is_found_and_answered_at_the_run_above(shell: Shell) -> None:
+    """Inbox and show tell the request; respond to either run reaches the child, and says why it refuses."""
+    run = an_id()
+    shell.starter("run", "Wholesale", "item=tea", "amount=300", "--id", run)
+    child = f"{run}/order-1"
+    asked = eventually(lambda: [one for one in shell.starter("inbox").json["requests"] if one["run"] == child])
+    assert [one["id"] for one in asked] == ["check-1"]
+    shown = eventually(lambda: (found := shell.starter("show", run).json)["requests"] and found)
+    assert [one["id"] for one in shown["requests"]] == [f"{child}/check-1"]
+    assert [(one["run"], one["flow"], one["step"]) for one in shown["children"]] == [(child, "Shop", "order")]
+    refused = shell.starter("respond", run, "approved=perhaps")
+    assert refused.code == 1
+    assert "approved" in refused.err
+    assert shell.starter("respond", run, "approved=true", "--request", f"{child}/check-1").code == 0
+    assert shell.starter("result", run).json == {"approved": True, "item": "tea"}
+
+
+def test_terminating_a_run_ends_its_children(shell: Shell) -> None:
+    """The output tells how many; none is left behind."""
+    run = an_id()
+    shell.starter("run", "Wholesale", "item=tea", "amount=300", "--id", run)
+    eventually(lambda: shell.starter("show", run).json["requests"])
+    assert shell.starter("cancel", run, "--terminate").json["below"] == [f"{run}/order-1"]
+    assert shell.starter("show", f"{run}/order-1").json["status"] == "terminated"

@@ -549,3 +549,36 @@ async def test_children_are_not_counted_by_num_concurrent_runs() -> None:
     with use_runtime(LocalRuntime()):
         flow = Recursive(num_concurrent_runs=1)
         assert await asyncio.gather(flow.run(depth=2), flow.run(depth=1)) == [[2, 1, 0], [1, 0]]
+
+
+async def test_what_a_child_asks_is_open_when_the_run_is_taken_up_again() -> None:
+    """Children are taken down with their run; the answer reaches the one that asked, below both."""
+    with use_runtime(LocalRuntime()):
+        flow = AsksOnce()
+        handler = flow.run(run_id="taken-down")
+        await eventually(handler.requests)
+        data = handler.ctx.to_dict()
+        await handler.cancel_run()
+        handler = flow.run(ctx=Context.from_dict(flow, data))
+        await eventually(lambda: _asks(handler, "taken-down/work-1/work-1/ask-1"))
+        await handler.respond({"approved": True})
+        assert await handler is True
+
+
+async def _asks(handler: WorkflowHandler, request: str) -> bool:
+    """Whether a run tells of this request."""
+    return request in [one["id"] for one in await handler.requests()]
+
+
+class Wide(Workflow):
+    @step
+    async def work(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        return StopEvent(result=sum(await asyncio.gather(*(ctx.run(Double, number=n) for n in range(ev.count)))))
+
+
+@pytest.mark.slow
+async def test_more_children_than_may_go_on_at_one_time(driver: Driver) -> None:
+    """The others wait for their turn."""
+    driver.also = [Double]
+    handler = await driver.run(Wide, count=45)
+    assert await asyncio.wait_for(handler, 90) == 45 * 44

@@ -149,6 +149,15 @@ def test_a_run_that_can_get_no_partner_is_stuck_and_says_so() -> None:
     assert unhandled(run) == [("A", "both")]
 
 
+def test_what_lacks_a_partner_is_told_in_order_of_arrival() -> None:
+    """The same before and after a restore."""
+    run = sending(several("both", "a:A|B c:C"), *"ABAC")
+    told = views.describe(run.engine.run)
+    assert "step 'both' has B, A, and nothing came for c: C" in told
+    run.restore()
+    assert views.describe(run.engine.run) == told
+
+
 def test_a_failed_one_hands_all_its_events_to_its_handler() -> None:
     """As one event that holds them, in the order of the parameters; the recoveries of all of them are used up."""
     run = Driver(

@@ -10,7 +10,9 @@ import time
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
+
+from temporalio.client import Client
 
 from everstep import LocalRuntime
 from everstep.events import Event
@@ -18,6 +20,7 @@ from everstep.handler import StreamItem, WorkflowHandler
 from everstep.runtime import Runtime
 from everstep.testing import FlowEnvironment, TemporalEnvironment, TimeSkippingEnvironment
 from everstep.testing.environment import PATIENCE, Flow
+from everstep.testing.time_skipping import SkipWhileWaiting
 
 
 @dataclass
@@ -41,6 +44,10 @@ class Driver(FlowEnvironment):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.begun: dict[str, float] = {}
+
+    def at_real_pace(self) -> None:
+        """Let time pass as it does, where it is skipped otherwise: for people who answer what a stream shows."""
+        self.skips_time = False
 
     def span(self, short: float, long: float) -> float:
         """A time to wait for, in seconds: `short` where it is waited out, `long` where it is skipped."""
@@ -122,3 +129,16 @@ class TemporalDriver(Driver, TemporalEnvironment):
 
 class TimeSkippingDriver(TemporalDriver, TimeSkippingEnvironment):
     """On the test server, whose time skips while somebody waits for a run."""
+
+    skips: SkipWhileWaiting
+
+    @classmethod
+    async def connect(cls, address: str) -> Self:
+        skips = SkipWhileWaiting()
+        driver = cls(await Client.connect(address, interceptors=[skips]))
+        driver.skips = skips
+        return driver
+
+    def at_real_pace(self) -> None:
+        super().at_real_pace()
+        self.skips.real_pace = True

@@ -21,7 +21,7 @@ from everstep.engine.inputs import (
 )
 from everstep.engine.messages import Envelope, Failure, Outcome, Sent, Wait
 from everstep.flow.definition import EventDefinition, FlowDefinition, ParameterDefinition, StepDefinition
-from tests.support.engine_invariants import check
+from tests.simulation.invariants import check
 
 C = TypeVar("C", bound=Command)
 
