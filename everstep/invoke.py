@@ -270,8 +270,9 @@ def _placed(spec: StepSpec, events: Sequence[Event]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for event in events:
         name = next((each.name for each in parameters if each.name not in out and takes(each, event)), None)
-        if name is not None:
-            out[name] = event
+        if name is None:
+            return {}
+        out[name] = event
     return out
 
 
