@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from activities.errors import ModelOutputInvalid, ModelTimeout
 from activities.openai_access import OpenAIAccess, translated
 from activities.partial_answer import PartialAnswer
+from activities.strict_schema import JsonForm
 from everstep.agent import ChatAnswer, ChatMessage, ToolMetadata, Usage
 
 DEFAULT_MODEL = "gpt-4.1-mini"
@@ -83,7 +84,7 @@ class OpenAIModel(ABC):
         messages: Sequence[ChatMessage],
         *,
         tools: Sequence[ToolMetadata] = (),
-        schema: type[BaseModel] | None = None,
+        schema: type[BaseModel] | JsonForm | None = None,
         on_token: OnToken | None = None,
     ) -> ChatAnswer:
         """Asks for the next message and waits until it is complete; see everstep.agent.ChatModel.
@@ -93,16 +94,17 @@ class OpenAIModel(ABC):
             of tokens within JSON. ModelRefused: declined. And what activities.errors names for the server's failures.
         """
         answer = PartialAnswer(self.model, on_token)
+        form = None if schema is None else JsonForm.of(schema)
         try:
             async with asyncio.timeout(self._timeout):
-                await self._receive(answer, messages, tools, schema)
+                await self._receive(answer, messages, tools, form)
         except (openai.OpenAIError, TimeoutError, JSONDecodeError) as error:
             failure = translated(error, self.model)
             broke_off = isinstance(error, openai.APIConnectionError) and not isinstance(failure, ModelTimeout)
             if broke_off and answer.begun:
                 raise answer.cut_short(error) from error
             raise failure from error
-        return answer.completed(whole=None if schema is None else schema.__name__)
+        return answer.completed(whole=None if form is None else form.name)
 
     async def complete(
         self, messages: Sequence[Message], *, schema: type[M] | None = None, on_token: OnToken | None = None
@@ -136,7 +138,7 @@ class OpenAIModel(ABC):
         answer: PartialAnswer,
         messages: Sequence[ChatMessage],
         tools: Sequence[ToolMetadata],
-        schema: type[BaseModel] | None,
+        form: JsonForm | None,
     ) -> None:
         """Ask, and put all that arrives into the answer."""
 
