@@ -105,6 +105,10 @@ class ExtractionStopped(OutsideError):
     """An extraction met something that no other document would have got past; what was done is kept."""
 
 
+class ResultsUnwritable(OutsideError):
+    """The folder for the results of an extraction cannot be used."""
+
+
 class VectorStoreError(OutsideError):
     """The vector store failed or was misused."""
 

@@ -18,86 +18,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 
-from everstep.agent import Usage
+from activities.document_results import DONE, DocumentResult
+from activities.errors import ResultsUnwritable
 
 DEFAULT_FOLDER = Path(".everstep/extracted")
 
-Outcome = Literal["extracted", "empty", "incomplete", "failed", "skipped"]
 Format = Literal["jsonl", "csv"]
-
-DONE: tuple[Outcome, ...] = ("extracted", "empty")
-"""What a later run need not do again."""
-
-
-class WrongRecord(BaseModel):
-    """A record that nobody has mended: as it is, and what is wrong with it."""
-
-    record: dict[str, Any]
-    faults: dict[str, str]
-
-
-class DocumentResult(BaseModel):
-    """What became of one document.
-
-    Attributes:
-        source: its path below the folder.
-        content_hash: SHA-256 of the file; empty where it could not be read.
-        fingerprint: of the model of its records.
-        outcome: extracted; empty: it holds no record; incomplete: some of its records are wrong, and nobody mended
-            them; failed: `reason` says why; skipped: the run stopped before it.
-        records: the sound ones, in their order.
-        wrong: the others.
-        corrections: how often the chat model was told what is wrong.
-        mended, dropped: how many records a person has mended, or said to be none.
-        model: what extracted them.
-        usage: the tokens that it took.
-    """
-
-    source: str
-    content_hash: str = ""
-    fingerprint: str = ""
-    outcome: Outcome
-    records: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
-    wrong: list[WrongRecord] = Field(default_factory=list[WrongRecord])
-    reason: str = ""
-    corrections: int = 0
-    mended: int = 0
-    dropped: int = 0
-    model: str = ""
-    usage: Usage = Usage()
-
-
-def of_records(
-    source: str,
-    records: Sequence[dict[str, Any]],
-    wrong: Sequence[WrongRecord] = (),
-    *,
-    mended: int = 0,
-    dropped: int = 0,
-) -> DocumentResult:
-    """The result of a document whose records are settled: extracted, empty or incomplete."""
-    outcome: Outcome = "incomplete" if wrong else "extracted" if records else "empty"
-    fields = ", ".join(dict.fromkeys(name for each in wrong for name in each.faults))
-    reason = f"{len(wrong)} wrong, in {fields}" if wrong else ""
-    return DocumentResult(
-        source=source,
-        outcome=outcome,
-        records=list(records),
-        wrong=list(wrong),
-        reason=reason,
-        mended=mended,
-        dropped=dropped,
-    )
-
-
-class DocumentProblem(BaseModel):
-    """A document that has no result, or no whole one, and why."""
-
-    source: str
-    outcome: Outcome
-    reason: str
 
 
 class Extracted:
@@ -114,14 +42,38 @@ class Extracted:
         self.folder = Path(folder).absolute()
         self._documents = self.folder / "documents"
 
+    def claim(self, documents: Path | str) -> None:
+        """Make the folder, for the results of the documents of one folder.
+
+        Raises:
+            ResultsUnwritable: it cannot be written, or holds the results of another folder.
+        """
+        marker = self._documents / ".folder"
+        try:
+            self._documents.mkdir(parents=True, exist_ok=True)
+            if not marker.exists():
+                _replace(marker, f"{documents}\n")
+            owner = marker.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ResultsUnwritable(
+                f"The results cannot be written to {self.folder}: {error.strerror}. Give another folder as out."
+            ) from error
+        if owner != str(documents):
+            raise ResultsUnwritable(
+                f"{self.folder} holds the results of {owner}, not of {documents}. Give another folder as out; if the "
+                f"documents were moved, delete {marker}."
+            )
+
     def keep(self, result: DocumentResult) -> None:
-        """Keep the result of a document, in place of the one before.
+        """Keep the result of a document, in place of the one before. One that was skipped replaces none.
 
         Raises:
             OSError: the folder cannot be written.
         """
-        self._documents.mkdir(parents=True, exist_ok=True)
-        _replace(self._file(result.source), result.model_dump_json(indent=2))
+        file = self._file(result.source)
+        if result.outcome != "skipped" or not file.exists():
+            self._documents.mkdir(parents=True, exist_ok=True)
+            _replace(file, result.model_dump_json(indent=2))
 
     def remove(self, source: str) -> None:
         """Forget a document."""

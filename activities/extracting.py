@@ -21,7 +21,8 @@ from activities.errors import (
     ModelRefused,
     ModelRequestInvalid,
 )
-from activities.record_model import WHOLE, Checked, RecordModel
+from activities.record_mending import FieldUnknown, mended
+from activities.record_model import WHOLE, Checked, Faults, RecordModel
 from activities.record_schema import RECORDS, records_form
 from activities.strict_schema import JsonForm
 from everstep.agent import ChatAnswer, ChatMessage, Usage
@@ -119,6 +120,14 @@ def check_draft(
         for number, each in enumerate(checked, 1)
         for name, fault in each.faults.items()
     ]
+
+
+def check_mended(records: RecordModel, record: dict[str, Any], faults: Faults, fields: dict[str, Any]) -> Checked:
+    """A record with a person's corrections; see `mended`. Those that fit nowhere leave it as it is."""
+    try:
+        return records.check(mended(record, fields))
+    except FieldUnknown as error:
+        return Checked(record, {**faults, WHOLE: str(error)})
 
 
 def model_from_env() -> FormModel:

@@ -55,6 +55,7 @@ class Job(BaseModel):
 
         Raises:
             RecordModelInvalid: there is no such model, or it is none.
+            ResultsUnwritable: the results cannot be put there.
         """
         place = Path(self.folder).absolute()
         one = place.is_file()
@@ -68,7 +69,10 @@ class Job(BaseModel):
             "fingerprint": f"{record_model(model, allowed=allowed).fingerprint} {self.per_document}",
             "out": str(Path(self.out).absolute()),
         }
-        return self.model_copy(update=found)
+        job = self.model_copy(update=found)
+        if Path(job.folder).is_dir():  # of one that is not there, the walk through it tells
+            job.results.claim(job.folder)
+        return job
 
     def changes(self, after: str, limit: int) -> Changes:
         """The next documents to do, behind the source `after`; results of documents that are gone are removed.
@@ -76,9 +80,12 @@ class Job(BaseModel):
         Raises:
             DocumentUnreadable: there is no such folder, or a place leads out of it.
         """
-        found = folder_changes(self.folder, self.paths, self.results.known(self.fingerprint), after=after, limit=limit)
+        results = self.results
+        found = folder_changes(self.folder, self.paths, results.known(self.fingerprint), after=after, limit=limit)
+        # What is only outside of `paths` this time is none of this run's business.
+        found.removed = [source for source in found.removed if not Path(self.folder, source).exists()]
         for source in found.removed:
-            self.results.remove(source)
+            results.remove(source)
         return found
 
     def read(self, source: str) -> Document:

@@ -39,17 +39,20 @@ def records_form(name: str, schema: dict[str, Any]) -> JsonForm:
         name: the record's name.
         schema: the JSON Schema of one record, an object.
     """
-    record = {key: value for key, value in schema.items() if key not in (*_DEFINITIONS, "$schema", "$id")}
+    record = _moved({key: value for key, value in schema.items() if key not in (*_DEFINITIONS, "$schema", "$id")})
+    definitions = {key: _moved(schema[key]) for key in _DEFINITIONS if key in schema}
+    form_name = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_")[:56] or "Record"
+    strict = _can_be_strict(record) and all(_can_be_strict(d) for each in definitions.values() for d in each.values())
+    if strict:
+        record = _offered(record)
+        definitions = {key: {name: _offered(d) for name, d in each.items()} for key, each in definitions.items()}
     whole: dict[str, Any] = {
         "type": "object",
-        "properties": {RECORDS: {"type": "array", "items": _moved(record)}},
+        "properties": {RECORDS: {"type": "array", "items": record}},
         "required": [RECORDS],
+        **definitions,
     }
-    whole |= {key: _moved(schema[key]) for key in _DEFINITIONS if key in schema}
-    form_name = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_")[:56] or "Record"
-    if not _can_be_strict(whole):
-        return JsonForm(f"{form_name}_records", whole, strict=False)
-    return JsonForm(f"{form_name}_records", strict_schema(_offered(whole)))
+    return JsonForm(f"{form_name}_records", strict_schema(whole) if strict else whole, strict)
 
 
 def without_nulls(value: Any, schema: Any, root: dict[str, Any] | None = None) -> Any:

@@ -13,10 +13,11 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
+from activities.document_results import DocumentOutcome, DocumentResult, Facts, Outcome, Totals, WrongRecord
 from activities.errors import DocumentUnreadable, ExtractionStopped, RecordModelInvalid
-from activities.extracted import DocumentProblem, DocumentResult, Format, Outcome, WrongRecord, of_records
+from activities.extracted import Format
 from activities.extracting import (
     OF_ALL,
     OF_THE_DOCUMENT,
@@ -25,15 +26,14 @@ from activities.extracting import (
     FormModel,
     PerDocument,
     check_draft,
+    check_mended,
     model_from_env,
     write_draft,
 )
 from activities.extraction_job import Job, new_folder
-from activities.record_mending import FieldUnknown, mended
 from activities.record_model import WHOLE, Checked, Faults, RecordModel, allowed_modules
 from activities.retries import RETRIES, TRANSIENT
 from everstep import Context, Workflow, catch_error, step
-from everstep.agent import Usage
 from everstep.events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StepFailedEvent, StopEvent
 from everstep.retry_policy import retry_if_exception_type, retry_policy, stop_after_attempt, wait_exponential_jitter
 
@@ -94,15 +94,6 @@ class ExtractFile(Event):
     """A document whose records are wanted."""
 
     source: str
-
-
-class Facts(BaseModel):
-    """What is known of a document on its way. `corrections` were asked for so far; `usage` is of all its calls."""
-
-    source: str
-    content_hash: str = ""
-    corrections: int = 0
-    usage: Usage = Usage()
 
 
 class Drafted(Event):
@@ -184,13 +175,7 @@ class MendRecord(InputRequiredEvent):
 class DocumentDone(Event):
     """What became of a document; its result is kept in a file."""
 
-    source: str
-    outcome: Outcome
-    reason: str = ""
-    corrections: int = 0
-    mended: int = 0
-    dropped: int = 0
-    usage: Usage = Usage()
+    done: DocumentOutcome
 
 
 class ScanOn(Event):
@@ -199,35 +184,11 @@ class ScanOn(Event):
     after: str
 
 
-class ExtractionResult(StopEvent):
-    """What became of the documents, and where the records are.
+class ExtractionResult(StopEvent, Totals):
+    """What became of the documents, and where the records are: in `file`, in the folder `out`. `model` wrote them."""
 
-    Attributes:
-        extracted, empty, incomplete, failed, skipped: documents by their outcome; see activities.extracted.
-        unchanged: documents that were done before. removed: those that are gone since.
-        records: how many sound ones stand in `file`; those of documents done before are among them.
-        corrections, mended, dropped: what this run took: model calls to correct, and records that people mended or
-            dropped.
-        file: all records. out: the folder it is in.
-        problems: 50 at most; all of them are in `documents.csv`.
-        usage: the tokens of this run. model: what extracted.
-    """
-
-    extracted: int = 0
-    empty: int = 0
-    incomplete: int = 0
-    failed: int = 0
-    skipped: int = 0
-    unchanged: int = 0
-    removed: int = 0
-    records: int = 0
-    corrections: int = 0
-    mended: int = 0
-    dropped: int = 0
     file: str = ""
     out: str = ""
-    problems: list[DocumentProblem] = Field(default_factory=list[DocumentProblem])
-    usage: Usage = Usage()
     model: str = ""
 
 
@@ -317,7 +278,7 @@ class ExtractionFlow(Workflow):
             ctx.write_event_to_stream(ExtractionProgress(source=facts.source, stage="correct", text=text))
             return Correct(facts=facts, correction=Correction(draft=ev.draft, faults=faults))
         if not faults:
-            return await _keep(ctx, facts, of_records(facts.source, [each.record for each in checked]))
+            return await _keep(ctx, DocumentResult.of(facts, [each.record for each in checked]))
         return await asyncio.to_thread(_parted, job, facts, checked)
 
     @step(num_workers=8, retry_policy=MENDING_RETRIES)
@@ -341,11 +302,7 @@ class ExtractionFlow(Workflow):
                 return RecordSettled(facts=ev.facts, number=ev.number, record=record, faults=faults)
             if answer.drop:
                 return RecordSettled(facts=ev.facts, number=ev.number, record=record, dropped=True)
-            try:
-                checked = records.check(mended(record, answer.fields))
-            except FieldUnknown as error:
-                faults = {**faults, WHOLE: str(error)}
-                continue
+            checked = check_mended(records, record, faults, answer.fields)
             record, faults = checked.record, checked.faults
             if not faults:
                 return RecordSettled(facts=ev.facts, number=ev.number, record=record, mended=True)
@@ -353,23 +310,19 @@ class ExtractionFlow(Workflow):
     @step(retry_policy=RETRIES, timeout=60)
     async def settle(self, ctx: Context, evs: list[RecordSettled]) -> DocumentDone:
         """Put a document's records together again."""
-        facts = evs[0].facts
         kept = sorted((each for each in evs if not each.dropped), key=lambda each: each.number)
-        result = of_records(
-            facts.source,
-            [each.record for each in kept if not each.faults],
-            [WrongRecord(record=each.record, faults=each.faults) for each in kept if each.faults],
-            mended=sum(each.mended for each in evs),
-            dropped=sum(each.dropped for each in evs),
-        )
-        return await _keep(ctx, facts, result)
+        sound = [each.record for each in kept if not each.faults]
+        wrong = [WrongRecord(record=each.record, faults=each.faults) for each in kept if each.faults]
+        result = DocumentResult.of(evs[0].facts, sound, wrong)
+        result.mended, result.dropped = sum(each.mended for each in evs), len(evs) - len(kept)
+        return await _keep(ctx, result)
 
     @catch_error(for_steps=["extract", "check"])
     async def give_up(self, ctx: Context, ev: StepFailedEvent) -> DocumentDone:
         """A document whose step has failed for good is reported; the others go on."""
         given = ev.input_event
-        facts = Facts(source=given.source) if isinstance(given, ExtractFile) else Facts.model_validate(given.facts)
-        return await _ended(ctx, facts, "failed", f"{ev.step_name} failed: {ev.exception}")
+        facts = Facts.model_validate(given.get("facts") or {"source": given["source"]})
+        return await _ended(ctx, facts, "failed", f"step {ev.step_name!r} failed: {ev.exception}")
 
     @catch_error(for_steps=["repair"])
     async def leave_wrong(self, ev: StepFailedEvent) -> RecordSettled:
@@ -382,7 +335,7 @@ class ExtractionFlow(Workflow):
     async def collect(self, ctx: Context, evs: list[DocumentDone]) -> ScanOn | ExtractionResult:
         """Count a round's outcomes; after the last round, write the tables."""
         job, result = await _job(ctx), ExtractionResult.model_validate(await ctx.store.get("result"))
-        _count(result, evs)
+        result.add(ev.done for ev in evs)
         stopped: str = await ctx.store.get("stopped", default="")
         cursor: str | None = await ctx.store.get("cursor")
         if cursor is not None and not stopped:
@@ -434,30 +387,15 @@ def _parted(job: Job, facts: Facts, checked: list[Checked]) -> list[RecordSettle
 
 
 async def _ended(ctx: Context, facts: Facts, outcome: Outcome, reason: str) -> DocumentDone:
-    return await _keep(ctx, facts, DocumentResult(source=facts.source, outcome=outcome, reason=reason))
+    return await _keep(ctx, DocumentResult.without(facts, outcome, reason))
 
 
-async def _keep(ctx: Context, facts: Facts, result: DocumentResult) -> DocumentDone:
+async def _keep(ctx: Context, result: DocumentResult) -> DocumentDone:
     """Keep what became of a document in its file, and tell it."""
     job = await _job(ctx)
-    result.content_hash, result.fingerprint = facts.content_hash, job.fingerprint
-    result.corrections, result.usage = facts.corrections, facts.usage
-    result.model = await ctx.store.get("result.model")
+    result.fingerprint, result.model = job.fingerprint, await ctx.store.get("result.model")
     await asyncio.to_thread(job.results.keep, result)
-    text = result.outcome if result.reason == "" else f"{result.outcome}: {result.reason}"
-    if result.records:
-        text += f", {len(result.records)} records"
-    ctx.write_event_to_stream(ExtractionProgress(source=facts.source, stage="done", text=text))
-    return DocumentDone.model_validate(result.model_dump(include=set(DocumentDone.model_fields)))
-
-
-def _count(result: ExtractionResult, evs: Sequence[DocumentDone]) -> None:
-    for done in evs:
-        setattr(result, done.outcome, getattr(result, done.outcome) + 1)
-        result.usage += done.usage
-        for name in ("corrections", "mended", "dropped"):
-            setattr(result, name, getattr(result, name) + getattr(done, name))
-    problems = [
-        DocumentProblem(source=done.source, outcome=done.outcome, reason=done.reason) for done in evs if done.reason
-    ]
-    result.problems = sorted([*result.problems, *problems], key=lambda problem: problem.source)[:50]
+    parts = [str(result.outcome), result.reason, f"{len(result.records)} records" if result.records else ""]
+    text = ", ".join(filter(None, parts))
+    ctx.write_event_to_stream(ExtractionProgress(source=result.source, stage="done", text=text))
+    return DocumentDone(done=DocumentOutcome.model_validate(result, from_attributes=True))

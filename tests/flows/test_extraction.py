@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from activities.errors import DocumentUnreadable, ExtractionStopped, ModelAuthError, RecordModelInvalid
+from activities.errors import (
+    DocumentUnreadable,
+    ExtractionStopped,
+    ModelAuthError,
+    RecordModelInvalid,
+    ResultsUnwritable,
+)
 from activities.llm import OpenAIChat
 from everstep.errors import ResponseRefusedError
 from everstep.handler import WorkflowHandler
@@ -147,6 +153,7 @@ async def test_a_person_mends_what_stays_wrong(flow: ExtractionFlow, papers: Pat
     assert "not the sum" in again["question"]["faults"]["record"]
     await run.respond({"fields": {"items.7.amount": 2}})
     third = await until(lambda: _other(run, again["id"]))
+    assert third is not None
     assert "no items.7" in third["question"]["faults"]["record"]
     await run.respond({"fields": {"total": "42.50"}}, by="ann")
     result: ExtractionResult = await run
@@ -232,7 +239,7 @@ async def test_what_is_done_is_not_done_again(
     flow: ExtractionFlow, papers: Path, tmp_path: Path, server: FakeOpenAI
 ) -> None:
     """A second run into the same folder does what is new, changed or failed, and drops what is gone."""
-    job = {"folder": str(papers), "model": INVOICE, "out": str(tmp_path / "out")}
+    job: dict[str, Any] = {"folder": str(papers), "model": INVOICE, "out": str(tmp_path / "out")}
     (papers / "no.txt").write_text("please refuse")
     await flow.run(**job)
     before = calls(server)
@@ -252,6 +259,38 @@ async def test_what_is_done_is_not_done_again(
     assert (other.extracted, other.unchanged) == (3, 0)
 
 
+async def test_results_outside_of_the_given_places_stay(flow: ExtractionFlow, papers: Path, tmp_path: Path) -> None:
+    """A run over a part of the folder leaves what was done with the rest."""
+    job: dict[str, Any] = {"folder": str(papers), "model": INVOICE, "out": str(tmp_path / "out")}
+    await flow.run(**job)
+    result = await flow.run(**job, paths=["a.txt"])
+    assert (result.extracted, result.unchanged, result.removed, result.records) == (0, 1, 0, 3)
+
+
+@pytest.mark.parametrize(("name", "said"), [("taken", "holds the results of"), ("file", "cannot be written")])
+async def test_results_go_where_they_harm_nothing(
+    flow: ExtractionFlow, papers: Path, tmp_path: Path, server: FakeOpenAI, name: str, said: str
+) -> None:
+    """Another folder's results are not mixed up with these, and a place that cannot be written is told at once."""
+    (tmp_path / "other").mkdir()
+    await flow.run(folder=str(tmp_path / "other"), model=INVOICE, out=str(tmp_path / "taken"))
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ResultsUnwritable, match=said):
+        await flow.run(folder=str(papers), model=INVOICE, out=str(tmp_path / name))
+    assert calls(server) == 0
+
+
+async def test_a_document_whose_step_fails_for_good_is_reported(
+    flow: ExtractionFlow, papers: Path, server: FakeOpenAI
+) -> None:
+    """A server that stays busy costs that document its result, and no other."""
+    server.script([rate_limited("0.01")] * 8)
+    result = await flow.run(folder=str(papers), paths=["a.txt"], model=INVOICE)
+    assert (result.failed, result.problems[0].source) == (1, "a.txt")
+    assert result.problems[0].reason.startswith("step 'extract' failed: ")
+    assert "Rate limit" in result.problems[0].reason
+
+
 async def test_many_documents_are_handled_in_rounds(flow: ExtractionFlow, papers: Path) -> None:
     """More documents than one round takes are counted over all of them."""
     small = ExtractionFlow(flow.model, batch=2)
@@ -263,7 +302,7 @@ async def test_without_credit_the_run_stops_and_keeps_what_is_done(
     flow: ExtractionFlow, papers: Path, tmp_path: Path, server: FakeOpenAI
 ) -> None:
     """What no other document would get past ends the run as failed, says so, and a later run does the rest."""
-    job = {"folder": str(papers), "model": INVOICE, "out": str(tmp_path / "out")}
+    job: dict[str, Any] = {"folder": str(papers), "model": INVOICE, "out": str(tmp_path / "out")}
     await flow.run(**job, paths=["a.txt"])
     server.script([quota_exceeded()] * 2)
     with pytest.raises(ExtractionStopped, match=r"current quota.*2 were not begun.*run it again with out="):
