@@ -6,7 +6,7 @@ BIN := .venv/bin
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: help setup demo test test-fast test-slow lint format types layers lock bench dev-server worker clean
+.PHONY: help setup demo test test-fast test-slow simulate lint format types layers lock bench dev-server worker clean
 
 help: ## show this list
 	@echo 'everstep: event-driven workflows, run durably on Temporal'
@@ -34,6 +34,9 @@ test-fast: setup ## all tests but the slow ones, on JOBS=2 processes
 
 test-slow: setup ## kills, redeploys, the demo
 	$(PYTEST) -m slow $(ARGS)
+
+simulate: setup ## random runs of the engine, any number: N=20000 SEED=7; prints what breaks as a small case
+	@$(BIN)/python -m tests.simulation --schedules $(or $(N),2000) --seed $(or $(SEED),0) --jobs $(JOBS) $(ARGS)
 
 lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check .

@@ -137,3 +137,13 @@ class LedgerUnavailable(OutsideError):
     """The ledger's file cannot be opened, or stayed locked for too long."""
 
     retryable = True
+
+
+class LedgerLimitExceeded(OutsideError):
+    """A payment would take an order's refunds over what may be refunded."""
+
+
+class OrdersUnavailable(OutsideError):
+    """The shop's orders cannot be read."""
+
+    retryable = True

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from activities.errors import LedgerConflict, LedgerUnavailable
+from activities.errors import LedgerConflict, LedgerLimitExceeded, LedgerUnavailable
 
 DEFAULT_PATH = Path(".everstep/ledger.db")
 _BUSY_SECONDS = 30.0
@@ -57,7 +57,9 @@ class Ledger:
     def __init__(self, path: Path | str | None = None) -> None:
         self.path = Path(path or os.environ.get("EVERSTEP_LEDGER") or DEFAULT_PATH)
 
-    def pay(self, idempotency_key: str, order_id: str, amount_cents: int, reason: str) -> Payment:
+    def pay(
+        self, idempotency_key: str, order_id: str, amount_cents: int, reason: str, *, at_most: int | None = None
+    ) -> Payment:
         """Pays once per key; the same key again returns the first payment unchanged.
 
         Args:
@@ -65,9 +67,12 @@ class Ledger:
             order_id: The order that is refunded.
             amount_cents: Hundredths of the currency, more than 0.
             reason: Why, for the people who read the ledger.
+            at_most: What may be paid for the order in all, in hundredths of the currency. Two payments at one time
+                cannot exceed it either.
 
         Raises:
             LedgerConflict: the key was used for another order or amount.
+            LedgerLimitExceeded: with this payment the order's refunds would be more than `at_most`.
             LedgerUnavailable: the file cannot be used.
             ValueError: an empty key, or an amount that is not positive.
         """
@@ -77,13 +82,20 @@ class Ledger:
             raise ValueError(f"Payment {idempotency_key}: {amount_cents} cents cannot be paid; give more than 0.")
         now = datetime.now(UTC).isoformat()
         with self._open() as db:
+            # One statement: what was paid before is read under the same lock as this payment is written.
             db.execute(
-                f"INSERT INTO payments ({_COLUMNS}) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (idempotency_key, order_id, amount_cents, reason, now),
+                f"INSERT INTO payments ({_COLUMNS}) SELECT ?, ?, ?, ?, ? WHERE ? IS NULL OR ? >= ? + "
+                "(SELECT COALESCE(SUM(amount_cents), 0) FROM payments WHERE order_id = ?) ON CONFLICT DO NOTHING",
+                (idempotency_key, order_id, amount_cents, reason, now, at_most, at_most, amount_cents, order_id),
             )
             row = db.execute(
                 f"SELECT {_COLUMNS} FROM payments WHERE idempotency_key = ?", (idempotency_key,)
             ).fetchone()
+        if row is None:
+            raise LedgerLimitExceeded(
+                f"Order {order_id}: {self.refunded(order_id)} cents were refunded before; {amount_cents} more would be "
+                f"over the {at_most} that may be refunded. Refund less."
+            )
         payment = Payment.model_validate(dict(row))
         if (payment.order_id, payment.amount_cents) != (order_id, amount_cents):
             raise LedgerConflict(

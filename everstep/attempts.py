@@ -5,13 +5,15 @@ Only failures of the step itself count here; lost workers, shutdowns and missing
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from zlib import crc32
 
 from everstep.engine.messages import Failure
+from everstep.errors import WorkflowRuntimeError
 from everstep.exception_data import (
     causes_to_data,
     exception_from_data,
@@ -67,9 +69,10 @@ class Attempts:
         if self.policy is None:
             return None
         try:
-            return self.policy.next(now - self.started_at, self.failures, error, seed=self.seed + self.failures)
+            return _delay(self.policy.next(now - self.started_at, self.failures, error, seed=self.seed + self.failures))
         except Exception as fault:
             fault.add_note("raised by the step's retry_policy, which was asked about the error above")
+            fault.__cause__ = fault.__cause__ or error
             self.last_error = fault
             return None
 
@@ -101,3 +104,15 @@ class Attempts:
 def jitter_seed(run_id: str, origin: int) -> int:
     """What makes random delays the same for all passes of one invocation, and others for any other."""
     return crc32(f"{run_id}/{origin}".encode())
+
+
+def _delay(answer: Any) -> float | None:
+    """A policy's answer in seconds; what is less than nothing is nothing."""
+    seconds = answer.total_seconds() if isinstance(answer, timedelta) else answer
+    if seconds is None:
+        return None
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not math.isfinite(seconds):
+        raise WorkflowRuntimeError(
+            f"the retry policy's next() gave {answer!r}: give the seconds to wait before the next try, or None for none"
+        )
+    return max(0.0, seconds)

@@ -56,8 +56,9 @@ def step(
 ) -> F | Callable[[F], F]:
     """Make a function a step: it takes an event and returns the next one.
 
-    The annotations say what it takes and returns: one event parameter (a type, a union, or ``list[E]`` to join a
-    stream), a `Context` if it wants one; a return of an event, a union, ``list[E]`` to open a stream, or None.
+    The annotations say what it takes and returns: an event parameter (a type, a union, or ``list[E]`` to join a
+    stream) or several, which start the step when one event for each has come; a `Context` if it wants one; a return of
+    an event, a union, ``list[E]`` to open a stream, or None.
 
     Args:
         workflow: the flow to add it to, for a function outside of a class.

@@ -166,6 +166,32 @@ class StepFailedError(WorkflowRuntimeError):
         self.traceback = traceback
 
 
+class ChildFailedError(WorkflowRuntimeError):
+    """A flow that a step ran as a child did not give a result: it failed, timed out, was cancelled or never began.
+
+    Its `__cause__` is the error itself, as far as it can be rebuilt.
+
+    Args:
+        run_id: the child's run id.
+        flow: the child's flow.
+        reason: what happened, in a sentence.
+        exception_type: the name of what it failed with; with its module, if it is not a builtin.
+        message: the text of that.
+    """
+
+    run_id: str = ""
+    flow: str = ""
+    exception_type: str = ""
+    message: str = ""
+
+    def __init__(self, run_id: str, flow: str, reason: str, exception_type: str, message: str) -> None:
+        super().__init__(f"Child run {run_id!r} of flow {flow} gave no result: {reason}")
+        self.run_id = run_id
+        self.flow = flow
+        self.exception_type = exception_type
+        self.message = message
+
+
 class ResourceError(WorkflowRuntimeError):
     """A resource that a step needs could not be made; its cause says why."""
 

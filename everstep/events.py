@@ -40,6 +40,7 @@ __all__ = [
     "InputExpiredEvent",
     "InputRequiredEvent",
     "InternalDispatchEvent",
+    "OutcomeDiscardedEvent",
     "StartEvent",
     "StepFailedEvent",
     "StepState",
@@ -347,11 +348,25 @@ class UnhandledEvent(InternalDispatchEvent):
     idle: bool
 
 
+class OutcomeDiscardedEvent(InternalDispatchEvent):
+    """A step succeeded, and what came of it does not count: it runs again. What it published stays on the stream.
+
+    Attributes:
+        name: the step.
+        worker_id: the invocation, as in `StepStateChanged`.
+        reason: why.
+    """
+
+    name: str
+    worker_id: str
+    reason: str
+
+
 class StepState(Enum):
     """Where an invocation of a step stands."""
 
     PREPARING = "preparing"
-    """Queued: all workers of the step are busy."""
+    """Queued: all workers of the step are busy, or as many steps run as may. Left out where it begins at once."""
     RUNNING = "running"
     NOT_RUNNING = "not_running"
 
@@ -359,12 +374,15 @@ class StepState(Enum):
 class StepStateChanged(InternalDispatchEvent):
     """An invocation of a step was queued, has begun, or has ended.
 
+    A step that begins to wait ends here, too; when it is answered it is an invocation with a number of its own.
+
     Attributes:
         name: the step.
         step_state: where it stands now.
-        worker_id: the invocation.
-        input_event_name: the type of the event it was given.
-        output_event_name: the type of the event it returned, once it has.
+        worker_id: the invocation, by its number: the same in all its states, and as `StreamItem.invocation`.
+        input_event_name: the type of the event it was given; ``list[A | B]`` for a join, ``tuple[A, B]`` for a step
+            that takes several.
+        output_event_name: the type of the event it returned, once it has; ``list[A | B]`` for a list.
     """
 
     name: str

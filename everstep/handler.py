@@ -17,6 +17,7 @@ from everstep.context import BaseSerializer, Context
 from everstep.context.snapshot import Snapshot
 from everstep.errors import ContextStateError, WorkflowCancelledByUser
 from everstep.events import Event, StopEvent
+from everstep.run_path import RunPath
 
 _log = logging.getLogger("everstep")
 
@@ -170,6 +171,13 @@ class WorkflowHandler(ABC):
             with suppress(Exception):
                 async with asyncio.timeout(timeout):
                     await self.stop_event_result()
+
+    @abstractmethod
+    async def path(self) -> RunPath:
+        """Which way the run took, so far: which steps ran, how often, how long, and what they gave to which.
+
+        On Temporal it is read from the run's history, so that no worker is needed.
+        """
 
     @abstractmethod
     async def _request_cancel(self, reason: str) -> None: ...

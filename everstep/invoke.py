@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -21,6 +21,8 @@ from everstep.flow.compile import FlowTypes, flow_types, step_specs
 from everstep.passes import Pass
 from everstep.resource_pool import ResourcePool
 from everstep.retry_policy import RetryInfo
+from everstep.signature import EventParameter
+from everstep.stand_ins import standing_in
 from everstep.state_lock import RefusedLock, StateLock
 from everstep.state_store import StateSource
 from everstep.step_spec import StepSpec
@@ -107,23 +109,26 @@ class Invoker:
         Raises:
             Exception: whatever the step raises; StepTimeoutError when it takes too long.
         """
-        spec = self.specs[step]
+        spec = standing_in(self.flow, self.specs[step])
         try:
-            given = self._given(call)
+            given = self._given(spec, call)
         except (EventDecodeError, UnknownEventError) as error:
             raise EventRejectedError(f"step {step!r} cannot take its event: {error}") from error
         this = Pass(step, call.record, may_wait=not spec.options.local)
-        scope = self._scope(spec, call, this, given, state, publish, retry_info, lock)
+        only = given[spec.parameters[0].name] if len(given) == 1 else None
+        collected = only if isinstance(only, Event) else None
+        scope = self._scope(spec, call, this, collected, state, publish, retry_info, lock)
         context: Context[Any] = Context.of_step(scope)
         if scope_made is not None:
             scope_made(scope)
         try:
-            returned = await self._call(spec, self._arguments(spec, given, context), scope)
+            arguments = given if spec.context_parameter is None else {**given, spec.context_parameter: context}
+            returned = await self._call(spec, arguments, scope)
         except BaseException as error:
-            if this.wait is None or isinstance(error, asyncio.CancelledError):
+            if not this.suspended or isinstance(error, asyncio.CancelledError):
                 raise
             return _suspended(this, context)
-        if this.wait is not None:  # its code has swallowed the suspension; what it did since does not count
+        if this.suspended:  # its code has swallowed the suspension; what it did since does not count
             return _suspended(this, context)
         this.finish()
         store = context.store
@@ -136,7 +141,7 @@ class Invoker:
         spec: StepSpec,
         call: StepCall,
         this: Pass,
-        given: Event | list[Event],
+        given: Event | None,
         state: StateSource,
         publish: Callable[[Envelope], None],
         retry_info: RetryInfo,
@@ -153,15 +158,27 @@ class Invoker:
             self._steps,
             call.origin,
             this,
-            given if isinstance(given, Event) else None,
+            given,
             functools.partial(self._unwrap, spec.name),
             self.types.state,
             RefusedLock(_LOCAL.format(spec.name)) if spec.options.local else lock,
         )
 
-    def _given(self, call: StepCall) -> Event | list[Event]:
-        event = call.event
-        return [self.decode(item) for item in call.batch or ()] if event is None else self.decode(event)
+    def _given(self, spec: StepSpec, call: StepCall) -> dict[str, Any]:
+        """The events of a call, by the parameters that take them."""
+        events = [self.decode(item) for item in call.batch or ()] if call.event is None else [self.decode(call.event)]
+        given: dict[str, Any] = {}
+        if call.event is None and not call.one_each:
+            given = {spec.parameters[0].name: events} if spec.join else {}
+        elif not spec.join:
+            given = _placed(spec, events)
+        if given.keys() != {each.name for each in spec.parameters}:
+            raise EventRejectedError(
+                f"step {spec.name!r} was given {call.event_name}, which its parameters "
+                f"({', '.join(each.name for each in spec.parameters)}) do not take: they are not those with which the "
+                "run began. A worker with the earlier version can go on with it."
+            )
+        return given
 
     def _unwrap(self, step: str, envelope: Envelope, kind: type[Event] | None) -> Event:
         """An event that a step has waited for, or collected."""
@@ -171,12 +188,6 @@ class Invoker:
             return self.decode(envelope, waited=True)
         except (EventDecodeError, UnknownEventError) as error:
             raise EventRejectedError(f"step {step!r} cannot take what it waited for: {error}") from error
-
-    def _arguments(self, spec: StepSpec, given: Event | list[Event], context: Context[Any]) -> dict[str, Any]:
-        arguments: dict[str, Any] = {spec.event_parameter: given}
-        if spec.context_parameter is not None:
-            arguments[spec.context_parameter] = context
-        return arguments
 
     async def _call(self, spec: StepSpec, arguments: dict[str, Any], scope: StepScope) -> Any:
         timeout = spec.options.timeout
@@ -241,6 +252,26 @@ class Invoker:
         return envelope
 
 
+def _placed(spec: StepSpec, events: Sequence[Event]) -> dict[str, Any]:
+    """One event for each parameter, in their order; where the author has changed that, by what each takes."""
+    parameters = spec.parameters
+    if len(parameters) == len(events) == 1:
+        return {parameters[0].name: events[0]}
+
+    def takes(parameter: EventParameter, event: Event) -> bool:
+        by_base = spec.options.accept_event_subclasses and isinstance(event, parameter.accepts)
+        return by_base or type(event) in parameter.accepts
+
+    if len(parameters) == len(events) and all(map(takes, parameters, events)):
+        return {each.name: event for each, event in zip(parameters, events, strict=True)}
+    out: dict[str, Any] = {}
+    for event in events:
+        name = next((each.name for each in parameters if each.name not in out and takes(each, event)), None)
+        if name is not None:
+            out[name] = event
+    return out
+
+
 def _suspended(this: Pass, context: Context[Any]) -> Outcome:
     """What a pass that waits has done so far."""
     store = context.store
@@ -251,6 +282,7 @@ def _suspended(this: Pass, context: Context[Any]) -> Outcome:
         wait=this.wait,
         effects=this.effects,
         edits=store.committed,
+        calls=this.calls,
     )
 
 

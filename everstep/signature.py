@@ -24,16 +24,23 @@ class ResourceParameter:
 
 
 @dataclass(frozen=True, slots=True)
+class EventParameter:
+    """A parameter that takes an event of one of these types."""
+
+    name: str
+    accepts: tuple[type[Event], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StepSignature:
     """What a step takes and returns.
 
-    `event_parameter` takes one of `accepts`, or, for a `join`, a list of them (the first `take`, or all).
+    Each of its `parameters` takes one event; the only one of a `join` a list of them (the first `take`, or all).
     """
 
     is_async: bool
     is_method: bool
-    event_parameter: str
-    accepts: tuple[type[Event], ...]
+    parameters: tuple[EventParameter, ...]
     join: bool
     take: int | None
     context_parameter: str | None
@@ -42,6 +49,11 @@ class StepSignature:
     returns: tuple[type[Event], ...]
     returns_list: tuple[type[Event], ...]
     returns_none: bool
+
+    @property
+    def accepts(self) -> tuple[type[Event], ...]:
+        """The event types that some parameter takes."""
+        return tuple(dict.fromkeys(kind for parameter in self.parameters for kind in parameter.accepts))
 
 
 def is_free_function(function: Callable[..., Any]) -> bool:
@@ -88,7 +100,10 @@ class _Parameters:
 
     def __init__(self, label: str) -> None:
         self.label = label
-        self.events: list[tuple[str, tuple[type[Event], ...], bool, int | None]] = []
+        self.events: list[EventParameter] = []
+        self.lists: list[str] = []
+        self.optional: list[str] = []
+        self.take: int | None = None
         self.context: str | None = None
         self.state_type: type | None = None
         self.resources: list[ResourceParameter] = []
@@ -106,10 +121,12 @@ class _Parameters:
                 self.fail(f"has no type for parameter {name!r}: annotate it with an event type, or with Context.")
         elif not self.placed(name, hints[name]) and not has_default:
             self.fail(
-                f"cannot fill parameter {name!r} of type {_shown(hints[name])}: a step takes one event "
+                f"cannot fill parameter {name!r} of type {_shown(hints[name])}: a step takes events "
                 "(an Event subclass, a union of them, or list[E]), a Context, and Annotated[T, Resource(...)]; "
                 "give other parameters a default, or pass the value in the event."
             )
+        elif has_default:
+            self.optional.append(name)
 
     def placed(self, name: str, hint: Any) -> bool:
         hint, extras = _unwrapped(hint)
@@ -138,29 +155,42 @@ class _Parameters:
         cardinality = cast("object", All() if collect is None else collect.cardinality)
         if not isinstance(cardinality, All | Take):
             self.fail(f"collects {name!r} by {cardinality!r}: give Collect(All()) or Collect(Take(n)).")
-        take = cardinality.n if isinstance(cardinality, Take) else None
-        self.events.append((name, tuple(dict.fromkeys(members)), bool(lists), take))
+        if NoneType in _members(hint):
+            self.optional.append(name)
+        if lists:
+            self.lists.append(name)
+            self.take = cardinality.n if isinstance(cardinality, Take) else None
+        self.events.append(EventParameter(name, tuple(dict.fromkeys(members))))
         return True
 
     def done(self) -> dict[str, Any]:
         if not self.events:
             self.fail("takes no event: give it one parameter annotated with an Event subclass.")
         if len(self.events) > 1:
-            names = ", ".join(repr(name) for name, *_ in self.events)
-            self.fail(
-                f"takes several events ({names}), which is not supported yet: take a union (ev: A | B), "
-                "or gather them with ctx.collect_events."
-            )
-        name, accepts, join, take = self.events[0]
+            self.check_several()
         return {
-            "event_parameter": name,
-            "accepts": accepts,
-            "join": join,
-            "take": take,
+            "parameters": tuple(self.events),
+            "join": bool(self.lists),
+            "take": self.take,
             "context_parameter": self.context,
             "state_type": self.state_type,
             "resources": tuple(self.resources),
         }
+
+    def check_several(self) -> None:
+        """What a step that starts when one event for each parameter has come cannot have."""
+        if self.lists:
+            others = ", ".join(repr(each.name) for each in self.events if each.name != self.lists[0])
+            self.fail(
+                f"takes the list {self.lists[0]!r} beside {others}, and a list is all that a stream brings: let a step "
+                "of its own take the list and return one event, and take that one here."
+            )
+        optional = next((each.name for each in self.events if each.name in self.optional), None)
+        if optional is not None:
+            self.fail(
+                f"takes several events, of which {optional!r} may be left out, and it starts when all of them have "
+                "come: remove the default or the None; for one event of several kinds take a union (ev: A | B)."
+            )
 
     def fail(self, fault: str) -> None:
         raise WorkflowValidationError(f"{self.label} {fault}")

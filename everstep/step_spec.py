@@ -13,7 +13,7 @@ from everstep.event_base import Event
 from everstep.events import StepFailedEvent
 from everstep.flow.definition import Role
 from everstep.retry_policy import RetryPolicy
-from everstep.signature import ResourceParameter, StepSignature, read_signature
+from everstep.signature import EventParameter, ResourceParameter, StepSignature, read_signature
 
 MARK = "__everstep__"
 """The attribute of a decorated function that holds its `StepMark`."""
@@ -56,9 +56,9 @@ class StepSpec:
         return self.signature.is_method
 
     @property
-    def event_parameter(self) -> str:
-        """The name of the parameter that takes the event, or the list of a join."""
-        return self.signature.event_parameter
+    def parameters(self) -> tuple[EventParameter, ...]:
+        """The parameters that take events; of a join the one that takes the list."""
+        return self.signature.parameters
 
     @property
     def context_parameter(self) -> str | None:
@@ -134,7 +134,8 @@ class StepMark:
             names.update(frame.f_locals)
         function = self._function
         signature = read_signature(function, names)
-        if self._options.role == "catch_error" and (signature.join or signature.accepts != (StepFailedEvent,)):
+        takes_failure = len(signature.parameters) == 1 and signature.accepts == (StepFailedEvent,)
+        if self._options.role == "catch_error" and (signature.join or not takes_failure):
             raise WorkflowValidationError(
                 f"Handler {function.__name__!r} does not take the failure: annotate its event parameter with "
                 "StepFailedEvent."

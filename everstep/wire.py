@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from everstep.engine.inputs import MessageReceived
 from everstep.engine.messages import Envelope
 from everstep.engine.passes import Record
 
@@ -17,7 +18,8 @@ STATE_RIDES_ALONG = 10_000
 class StepCall:
     """One invocation of a step: one event, or a batch for a join, and the run's state while it is small.
 
-    `record` is what earlier passes of the invocation left.
+    `record` is what earlier passes of the invocation left. `one_each`: the batch is one event for each of the step's
+    parameters.
     """
 
     run_id: str
@@ -26,6 +28,7 @@ class StepCall:
     batch: Sequence[Envelope] | None = None
     state: Mapping[str, Any] | None = None
     record: Record | None = None
+    one_each: bool = False
 
     @property
     def origin(self) -> int:
@@ -36,7 +39,7 @@ class StepCall:
     def event_name(self) -> str:
         """What this call is about, in a word or two."""
         if self.batch is not None:
-            return f"{len(self.batch)} events"
+            return ", ".join(event.type for event in self.batch) if self.one_each else f"{len(self.batch)} events"
         return self.event.type if self.event else "nothing"
 
     def to_json(self) -> dict[str, Any]:
@@ -50,6 +53,8 @@ class StepCall:
             out["state"] = self.state
         if self.record is not None:
             out["record"] = self.record.to_json()
+        if self.one_each:
+            out["one_each"] = True
         return out
 
     @classmethod
@@ -63,6 +68,7 @@ class StepCall:
             None if batch is None else [Envelope.from_json(item) for item in batch],
             data.get("state"),
             None if record is None else Record.from_json(record),
+            data.get("one_each", False),
         )
 
 
@@ -79,6 +85,11 @@ class Incoming:
     request: str | None = None
     step: str | None = None
     by: str | None = None
+
+
+def received(message: Incoming, now: float, *, answer: bool, key: str | None) -> MessageReceived:
+    """A message as the engine takes it in; `key` is the sender's own id of it."""
+    return MessageReceived(now, message.data, message.type, answer, message.request, message.step, message.by, key)
 
 
 _ANSWER_KEYS = ("request", "by", "type")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -191,7 +191,7 @@ class Workflow:
         context = cast("Context[Any]", ctx) if isinstance(ctx, InjectedContext) else None
         snapshot = None if context is None else context.outside.to_go_on_with()
         if snapshot is None:
-            handler = self.runtime.start(self, self._start_event(start_event, kwargs), run_id=run_id, ctx=ctx)
+            handler = self.runtime.start(self, self.make_start_event(start_event, kwargs), run_id=run_id, ctx=ctx)
         else:
             self._check_goes_on(snapshot, start_event, kwargs)
             handler = self.runtime.resume(self, snapshot, run_id=run_id)
@@ -210,23 +210,28 @@ class Workflow:
                 "it. Leave that out, or begin a new run with the state: run(ctx=data['state'], …)"
             )
 
-    def _start_event(self, start_event: StartEvent | None, kwargs: dict[str, Any]) -> StartEvent:
+    def make_start_event(self, start_event: StartEvent | None, fields: Mapping[str, Any]) -> StartEvent:
+        """What a run begins with: the event that is given, or one made of its fields.
+
+        Raises:
+            WorkflowRuntimeError: it does not fit.
+        """
         cls = self.start_event_class
         if start_event is None:
-            return self._built_start_event(cls, kwargs)
+            return self._built_start_event(cls, fields)
         if not isinstance(start_event, cls):
             raise WorkflowRuntimeError(
                 f"{self.workflow_name} cannot start with a {type(start_event).__name__}: give a {cls.__name__}."
             )
-        if kwargs:
+        if fields:
             raise WorkflowRuntimeError(
-                f"{self.workflow_name}.run got start_event and also {', '.join(kwargs)}: put them into the event."
+                f"{self.workflow_name}.run got start_event and also {', '.join(fields)}: put them into the event."
             )
         return start_event
 
-    def _built_start_event(self, cls: type[StartEvent], kwargs: dict[str, Any]) -> StartEvent:
+    def _built_start_event(self, cls: type[StartEvent], given: Mapping[str, Any]) -> StartEvent:
         try:
-            return cls(**kwargs)
+            return cls(**given)
         except ValidationError as error:
             fields = ", ".join(
                 name if field.is_required() else f"{name} (optional)" for name, field in cls.__pydantic_fields__.items()

@@ -48,7 +48,7 @@ def skipping_server() -> Iterator[str]:
     It is this test's own: time that one test has skipped is gone for the next, and an activity that outlives its run
     keeps the server from skipping ever after. It starts in 0.2 s.
     """
-    from tests.support.test_server import time_skipping_server
+    from everstep.testing.skipping_server import time_skipping_server
 
     with time_skipping_server() as address:
         yield address
@@ -75,6 +75,6 @@ async def skipping_client(skipping_server: str) -> Client:
     """A client of the test server: while it waits for a run, the server skips time."""
     from temporalio.client import Client
 
-    from tests.support.time_skipping import SkipWhileWaiting
+    from everstep.testing.time_skipping import SkipWhileWaiting
 
     return await Client.connect(skipping_server, interceptors=[SkipWhileWaiting()])

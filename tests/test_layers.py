@@ -114,7 +114,20 @@ def engine_is_pure(found: Import) -> str | None:
 
 WORKFLOW_CODE = tuple(
     f"everstep.temporal.{name}"
-    for name in ("interpreter", "step_runner", "lock_keeper", "endings", "boundary", "names", "payloads")
+    for name in (
+        "interpreter",
+        "doors",
+        "message_desk",
+        "step_runner",
+        "timers",
+        "child_runs",
+        "parent_line",
+        "lock_keeper",
+        "endings",
+        "boundary",
+        "names",
+        "payloads",
+    )
 )
 
 

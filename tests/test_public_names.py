@@ -49,12 +49,23 @@ PUBLIC = {
         "stop_before_delay stop_never wait_chain wait_combine wait_exponential wait_exponential_jitter wait_fixed "
         "wait_full_jitter wait_incrementing wait_none wait_random wait_random_exponential wait_retry_after"
     ),
+    "everstep.representation": (
+        "GraphRun RunPath StepPath StepRun WorkflowEventNode WorkflowExternalNode WorkflowGenericNode WorkflowGraph "
+        "WorkflowGraphEdge WorkflowGraphNode WorkflowNodeBase WorkflowResourceConfigNode WorkflowResourceNode "
+        "WorkflowStepNode draw_all_possible_flows draw_all_possible_flows_mermaid draw_most_recent_execution draw_run "
+        "get_run_representation get_workflow_representation to_html to_mermaid"
+    ),
     "everstep.runtime": "Runtime current_runtime set_default_runtime use_runtime",
     "everstep.temporal": "EverstepPlugin Limits TemporalRuntime serving",
     "everstep.temporal.devserver": "DevServer ensure_dev_server find_dev_server stop_dev_server",
     "everstep.temporal.handler": "TemporalHandler",
     "everstep.temporal.runs": "Inbox OpenRequest RunSummary find_run inbox list_runs",
     "everstep.temporal.settings": "ConnectionFailedError ConnectionSettings SettingsError connect",
+    "everstep.testing": (
+        "Fakes FlowEnvironment LocalEnvironment SkipWhileWaiting SkippingClock TemporalEnvironment "
+        "TimeSkippingEnvironment WorkflowTestResult WorkflowTestRunner assert_replays fake_steps fetch_history "
+        "time_skipping_server"
+    ),
     "everstep.workflow": "Workflow",
 }
 NAMES = [(module, name) for module, names in PUBLIC.items() for name in names.split()]
@@ -85,7 +96,17 @@ def test_the_public_methods_of_a_class_say_what_they_are_for(module: str, name: 
     assert not silent, f"{module}.{name} has methods without docstrings: {silent}"
 
 
-@pytest.mark.parametrize("module", ["everstep", "everstep.agent", "everstep.local", "everstep.temporal"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "everstep",
+        "everstep.agent",
+        "everstep.local",
+        "everstep.representation",
+        "everstep.temporal",
+        "everstep.testing",
+    ],
+)
 def test_a_package_lists_its_names(module: str) -> None:
     """What a package exports is what is promised: no more, no less."""
     assert sorted(importlib.import_module(module).__all__) == sorted(PUBLIC[module].split())

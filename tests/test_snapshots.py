@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import time
 from typing import Any
 
@@ -13,6 +14,7 @@ from everstep.context import PickleSerializer
 from everstep.errors import ContextSerdeError, ContextStateError, WorkflowRuntimeError, WorkflowTimeoutError
 from everstep.events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent, WorkflowFailedEvent
 from everstep.handler import WorkflowHandler
+from everstep.local.clock import Clock
 from everstep.retry_policy import retry_policy, stop_after_attempt, wait_fixed
 
 
@@ -130,7 +132,7 @@ async def test_waits_stay_open_and_their_answers_known() -> None:
 async def test_timers_go_on(away: float, left: float) -> None:
     """A timeout is up when it would have been; one that was up meanwhile, at once."""
     passed = 0.0
-    with use_runtime(LocalRuntime(clock=lambda: time.time() + passed)):
+    with use_runtime(LocalRuntime(clock=Clock(lambda: time.time() + passed))):
         flow = Waits()
         handler = flow.run(seconds=0.2)
         await handler.send_event(Next(number=1))
@@ -145,7 +147,7 @@ async def test_timers_go_on(away: float, left: float) -> None:
 async def test_a_run_timeout_counts_from_the_first_beginning() -> None:
     """A run that was away for longer than its timeout has timed out."""
     passed = 0.0
-    with use_runtime(LocalRuntime(clock=lambda: time.time() + passed)):
+    with use_runtime(LocalRuntime(clock=Clock(lambda: time.time() + passed))):
         flow = Asks(timeout=60)
         handler = flow.run()
         await asyncio.sleep(0.01)
@@ -264,3 +266,94 @@ async def test_a_run_that_waits_for_its_turn_cannot_be_taken_down() -> None:
         second.ctx.to_dict()
     await first.cancel_run()
     await second.cancel_run()
+
+
+class Item(Event):
+    number: int
+
+
+class Result(Event):
+    number: int
+
+
+class Busy(Workflow):
+    """A bit of everything: a fan-out with failures, edits, a wait in the midst, collections."""
+
+    @step
+    async def begin(self, ctx: Context, ev: StartEvent) -> list[Item]:
+        await ctx.store.set("paid", [])
+        return [Item(number=number) for number in range(12)]
+
+    @step(num_workers=3, retry_policy=retry_policy(wait=wait_fixed(0.002), stop=stop_after_attempt(40)))
+    async def work(self, ctx: Context, ev: Item) -> Result:
+        async with ctx.store.edit_state() as state:
+            state["paid"] = [*state["paid"], ev.number]
+        await asyncio.sleep(0.002)
+        if ctx.retry_info().retry_number < ev.number % 3:
+            raise ConnectionError("cut")
+        if ev.number == 5:
+            await ctx.wait_for_event(Next, requirements={"number": 5})
+        return Result(number=ev.number)
+
+    @step
+    async def join(self, ctx: Context, evs: list[Result]) -> StopEvent:
+        return StopEvent(result=[sorted(ev.number for ev in evs), sorted(await ctx.store.get("paid"))])
+
+
+async def test_a_run_taken_down_again_and_again_comes_to_the_same() -> None:
+    """Wherever it is when it is taken down, nothing is lost and nothing is done twice."""
+    chance = random.Random(7)
+    flow = Busy()
+    handler = flow.run()
+    taken_down = 0
+    while not handler.is_done():
+        await asyncio.sleep(chance.uniform(0.001, 0.01))
+        if not handler.is_done():
+            handler = flow.run(ctx=await taken(handler, flow))
+            taken_down += 1
+            if taken_down == 12:
+                await handler.send_event(Next(number=5))
+        assert taken_down < 500
+    assert await handler == [list(range(12)), list(range(12))]
+    assert taken_down >= 12
+
+
+class Inner(Workflow):
+    @step
+    async def prepare(self, ctx: Context, ev: StartEvent) -> Next:
+        PREPARED.append(ctx.idempotency_key)
+        return Next(number=len(PREPARED))
+
+    @step
+    async def ask(self, ctx: Context, ev: Next) -> InputRequiredEvent:
+        await ctx.store.set("prepared", ev.number)
+        return InputRequiredEvent(prefix="well?")
+
+    @step
+    async def end(self, ctx: Context, ev: HumanResponseEvent) -> StopEvent:
+        return StopEvent(result=[ev.response, await ctx.store.get("prepared")])
+
+
+PREPARED: list[str] = []
+"""What steps of `Inner` have done outside."""
+
+
+class Outer(Workflow):
+    @step
+    async def work(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        return StopEvent(result=await ctx.run(Inner))
+
+
+async def test_children_are_taken_down_too() -> None:
+    """A run below goes on from where it was: what it did is not done again, and what it asked stays open."""
+    flow = Outer()
+    handler = flow.run()
+    await asyncio.sleep(0.02)
+    before = await handler.requests()
+    resumed = flow.run(ctx=await taken(handler, flow))
+    await asyncio.sleep(0.02)
+    after = await resumed.requests()
+    assert [(one["id"], one["asked_at"]) for one in after] == [(one["id"], one["asked_at"]) for one in before]
+    await resumed.respond({"response": "yes"})
+    assert await resumed == ["yes", 1]
+    assert len(PREPARED) == 1

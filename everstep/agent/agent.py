@@ -72,8 +72,8 @@ class Agent:
         """What it thinks with; made now, if it was given as a function."""
         with self._making:
             if self._model is None:
-                source = cast("Any", self._source)
-                self._model = cast("ChatModel", source if hasattr(source, "chat") else source())
+                assert self._source is not None
+                self._model = self._source if isinstance(self._source, ChatModel) else self._source()
             return self._model
 
     def _check(self) -> None:
@@ -83,8 +83,8 @@ class Agent:
             fault = "has no usable name: give up to 64 letters, digits, spaces, dots, _ or -"
         elif self._source is None:
             fault = "has no model: give model=, a ChatModel or a function that makes one"
-        elif not (hasattr(self._source, "chat") or callable(self._source)):
-            fault = f"has model={self._source!r}, which has no method chat: give a ChatModel"
+        elif not (isinstance(self._source, ChatModel) or callable(self._source)):
+            fault = f"has model={self._source!r}, which is none: give a ChatModel"
         elif isinstance(self.can_handoff_to, str):
             fault = "has a text for can_handoff_to: give a list of agents' names"
         elif kind is not None and not (isinstance(kind, type) and issubclass(kind, BaseModel)):

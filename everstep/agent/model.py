@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -38,6 +38,7 @@ class ChatAnswer:
     model: str = ""
 
 
+@runtime_checkable
 class ChatModel(Protocol):
     """Something that continues a conversation and may ask for tools.
 

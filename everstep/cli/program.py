@@ -53,9 +53,11 @@ _RUNS = (
     Entry("respond", "talk:respond", "Answer a run's request.", "People and messages"),
     Entry("send", "talk:send", "Send an event to a run.", "People and messages"),
 )
+# `everstep` has one command `graph` for both; `starter.py` knows runs only.
+_RUN_GRAPH = Entry("graph", "graph:run_graph", "Draw the way that a run took.", "Runs")
 _TOOLS = (
     Entry("dev", "dev:dev", "Start, find or stop the embedded Temporal dev server.", "Development"),
-    Entry("graph", "graph:graph", "Draw a flow as a Mermaid diagram.", "Development"),
+    Entry("graph", "graph:graph", "Draw a flow, or the way that a run took.", "Development"),
     Entry("worker", "serve:worker", "Serve flows: run their steps.", "Development"),
 )
 
@@ -119,7 +121,7 @@ def everstep_commands() -> Any:
 
 def starter_commands() -> Any:
     """The commands of `starter.py`."""
-    return table("Start runs of flows, see how they go on, and answer what they ask.", _RUNS)
+    return table("Start runs of flows, see how they go on, and answer what they ask.", (*_RUNS, _RUN_GRAPH))
 
 
 def worker_command() -> Any:

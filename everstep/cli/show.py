@@ -34,14 +34,15 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, a
 class RunView:
     """Everything that `show` tells.
 
-    `requests` and `refused` (messages that belong to no request) are None where no worker could tell them; `silent`
-    says why.
+    `requests`, `refused` (messages that belong to no request) and `children` (those under way) are None where no worker
+    could tell them; `silent` says why.
     """
 
     run: RunSummary
     steps: StepCounts
     requests: list[dict[str, Any]] | None = None
     refused: list[dict[str, Any]] | None = None
+    children: list[dict[str, Any]] | None = None
     silent: Obstacle | None = None
     obstacles: list[Obstacle] = field(default_factory=list[Obstacle])
     cancel: str | None = None
@@ -66,6 +67,8 @@ class RunView:
         out["steps"] = [count.to_json() for count in self.steps.steps.values()]
         out["requests"] = self.requests
         out["refused_messages"] = self.refused
+        if self.children:
+            out["children"] = self.children
         out["obstacles"] = [obstacle.to_json() for obstacle in self.obstacles]
         if self.silent is not None:
             out["silent"] = self.silent.text
@@ -173,7 +176,8 @@ def plain(event: Any) -> Any:
 async def _ask(session: Session, view: RunView) -> None:
     try:
         view.requests = await ask_run(session.client, view.run, names.REQUESTS)
-        view.refused = (await ask_run(session.client, view.run, names.PROGRESS)).get("refused_messages", [])
+        progress = await ask_run(session.client, view.run, names.PROGRESS)
+        view.refused, view.children = progress.get("refused_messages", []), progress.get("children", [])
     except RunSilentError as error:
         view.silent = error.obstacle
     except EverstepError as error:
@@ -231,6 +235,10 @@ def _print(out: Output, view: RunView) -> None:
             ("STEP", "RUNNING", "DONE", "FAILED", "CANCELLED", "LAST ERROR"),
             [(c.step, _n(c.running), _n(c.done), _n(c.failed), _n(c.cancelled), c.last_error) for c in counts],
         )
+    if view.children:
+        out.text("")
+        rows = [(str(one["run"]), str(one["flow"]), str(one["step"]), moment(one["since"])) for one in view.children]
+        out.table(("CHILD", "FLOW", "OF STEP", "SINCE"), rows)
     _print_requests(out, view)
     _print_refusals(out, view)
     if view.silent is not None:

@@ -36,6 +36,9 @@ def run(
     task_queue: Annotated[
         str | None, typer.Option("--task-queue", help="What the flow's workers poll; default TEMPORAL_TASK_QUEUE.")
     ] = None,
+    continued: Annotated[
+        str | None, typer.Option("--continue", metavar="RUN", help="Begin with the state of this run.")
+    ] = None,
     output: OutputOption = None,
 ) -> None:
     """Start a run of a flow. Its input is the fields of the flow's start event.
@@ -51,6 +54,8 @@ def run(
       {command} RefundFlow --input @refund.json --id refund-17
 
       echo '{"question": "What is a run?"}' | {command} RagFlow -i -
+
+      {command} SupportDesk user_msg="And the other order?" --continue desk-1
     """
     start = parse_fields(fields or (), given)
     out = Output(output)
@@ -59,7 +64,8 @@ def run(
     async def work(session: Session) -> None:
         queue = task_queue or session.settings.task_queue
         runtime = TemporalRuntime(session.client, task_queue=queue)
-        handle = await runtime.start_flow(flow, start, run_id=run_id, timeout=timeout)
+        state = None if continued is None else await session.handle(continued).state()
+        handle = await runtime.start_flow(flow, start, run_id=run_id, timeout=timeout, state=state)
         started.append(handle.run_id)
         url = session.settings.run_url(handle.run_id)
         if not follow:

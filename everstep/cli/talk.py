@@ -22,7 +22,7 @@ from everstep.temporal import names
 from everstep.temporal.live import ask_run
 from everstep.temporal.obstacles import obstacles
 from everstep.temporal.payloads import raw
-from everstep.temporal.runs import find_run
+from everstep.temporal.runs import find_run, terminate_run
 
 VERDICT_SECONDS = 30.0
 """How long a sender waits for a worker's verdict on a message, unless told otherwise."""
@@ -189,11 +189,12 @@ async def _cancel(session: Session, out: Output, run_id: str, reason: str, termi
     if found.status != "running":
         raise CommandError(f"Run {run_id} has ended already: {found.status}.", Exit.FAILED)
     if terminate:
-        await session.client.get_workflow_handle(run_id, run_id=found.execution).terminate(reason=reason or None)
+        ended = await terminate_run(session.client, run_id, reason)
+        below = f", and {len(ended) - 1} below it" if len(ended) > 1 else ""
         if not out.json:
-            out.text(f"Run {run_id} is terminated.")
-        return {"run": run_id, "terminated": True}
-    await session.handle(run_id).cancel_run(reason)
+            out.text(f"Run {run_id} is terminated{below}.")
+        return {"run": run_id, "terminated": True} | ({"below": ended[1:]} if below else {})
+    await session.handle(run_id).cancel_run(reason, timeout=0)
     status, hindered = await _seen_to_end(session, run_id)
     if not out.json:
         out.text(f"Run {run_id} is asked to cancel." if status == "running" else f"Run {run_id} has ended: {status}.")

@@ -5,6 +5,7 @@ Within a step, everything but published events is buffered until the step succee
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextvars import ContextVar
 from itertools import groupby
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
 from typing_extensions import TypeVar
 
+from everstep.child_run import child_call, child_flow, child_result
 from everstep.context.outside import Outside
 from everstep.context.scope import StepScope, check_wait
 from everstep.context.serializers import BaseSerializer
 from everstep.engine.messages import Gather, Sent, Wait
 from everstep.errors import ContextStateError, WorkflowRuntimeError
-from everstep.events import Event
+from everstep.events import Event, StartEvent
 from everstep.injected import InjectedContext
 from everstep.retry_policy import RetryInfo
 from everstep.state_store import StateStore
@@ -280,6 +282,53 @@ class Context(InjectedContext, Generic[StateT]):
             until = "" if timeout is None else f" within {timeout:g} s"
             raise TimeoutError(f"no {event_type.__name__} came{until} for step {scope.step!r}")
         return cast("E", scope.unwrap(answer, event_type))
+
+    async def run(
+        self,
+        flow: Workflow | type[Workflow],
+        /,
+        start_event: StartEvent | None = None,
+        *,
+        ctx: Any | None = None,
+        run_id: str | None = None,
+        timeout: float | None = None,
+        task_queue: str | None = None,
+        **fields: Any,
+    ) -> Any:
+        """Run another flow as a child of this run, and give its result, as `Workflow.run` would.
+
+        The step holds no slot meanwhile; as with `wait_for_event`, what it did so far takes effect now, and it runs
+        again from its top when the child has ended. Children that are begun side by side, as in ``asyncio.gather``, run
+        side by side; the step goes on when all of them have ended. The child ends with this run, at the latest.
+
+        Args:
+            flow: the flow's class, or an instance of it. On Temporal a worker has to serve it.
+            start_event: what it begins with; or give its fields as keyword arguments.
+            ctx: a state that it begins with: a dict or a model.
+            run_id: its id; by default one made of this run's and this step's.
+            timeout: bounds the child, in seconds; by default the flow's own.
+            task_queue: where the child runs on Temporal; by default where this run does.
+
+        Raises:
+            ChildFailedError: the child failed, timed out or was cancelled, or its id is taken.
+            WorkflowRuntimeError: the arguments do not fit, or this step is local.
+
+        Example:
+            >>> summary = await ctx.run(Summarise, text=ev.text)
+            >>> pages = await asyncio.gather(*(ctx.run(ReadPage, url=url) for url in ev.urls))
+        """
+        scope = self._in_step("run")
+        child = child_flow(scope.step, flow)
+        call = child_call(
+            scope.step, child, start_event, fields, ctx=ctx, run_id=run_id, timeout=timeout, task_queue=task_queue
+        )
+        end = scope.record.run_child(call, child)
+        # Others that run beside this one begin their children in the same pass. A pass that has the answer yields too,
+        # so that the order is the same in each.
+        await asyncio.sleep(0)
+        if end is None:
+            scope.record.suspend()
+        return child_result(child, end)
 
     def collect_events(
         self, ev: Event, expected: Sequence[type[Event]], buffer_id: str | None = None

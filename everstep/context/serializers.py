@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, TypeAdapter
 
-from everstep.errors import ContextSerdeError
+from everstep.errors import ContextSerdeError, EventDecodeError
 from everstep.event_base import Event, event_from_data, event_to_data
 
 __all__ = ["BaseSerializer", "JsonPickleSerializer", "JsonSerializer", "PickleSerializer"]
@@ -100,7 +100,7 @@ class JsonSerializer(BaseSerializer):
         """
         try:
             return self._read(json.loads(value))
-        except ValueError as error:
+        except (ValueError, EventDecodeError) as error:
             raise ContextSerdeError(f"this is not what a JsonSerializer writes: {error}") from error
 
     def _read(self, data: Any) -> Any:

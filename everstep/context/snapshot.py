@@ -31,6 +31,7 @@ class Snapshot:
         definition: the flow as it was when the run began; None unless the run was under way.
         engine: the engine's snapshot, without the state.
         tries: of the invocations in flight, what their attempts had come to.
+        children: the runs below that were under way, by their ids.
     """
 
     flow: str
@@ -39,6 +40,7 @@ class Snapshot:
     definition: FlowDefinition | None = None
     engine: Mapping[str, Any] = field(default_factory=dict[str, Any])
     tries: Mapping[int, Mapping[str, Any]] = field(default_factory=dict[int, Mapping[str, Any]])
+    children: Mapping[str, Snapshot] = field(default_factory=dict[str, "Snapshot"])
 
     @property
     def under_way(self) -> bool:
@@ -46,14 +48,16 @@ class Snapshot:
         return self.definition is not None
 
     @classmethod
-    def of(cls, run_id: str, engine: Engine, tries: Mapping[int, Mapping[str, Any]]) -> Snapshot:
+    def of(
+        cls, run_id: str, engine: Engine, tries: Mapping[int, Mapping[str, Any]], children: Mapping[str, Snapshot]
+    ) -> Snapshot:
         """Take down a run; what is taken down shares nothing with it."""
         flow = engine.definition.name
         taken = paths.copied(engine.snapshot())
         state = taken.pop("state")
         if not engine.run.active:
             return cls(flow, state, run_id)
-        return cls(flow, state, run_id, engine.definition, taken, dict(tries))
+        return cls(flow, state, run_id, engine.definition, taken, tries, children)
 
     def check_fits(self, flow: FlowDefinition) -> None:
         """Whether a flow, as it is now, can go on from here.
@@ -73,15 +77,15 @@ class Snapshot:
                 "with the version that has them, or begin a new run with its state: run(ctx=data['state'], …)"
             )
 
-    def restored(self) -> Engine:
-        """An engine that goes on from here.
+    def restored(self, run_id: str | None = None) -> Engine:
+        """An engine that goes on from here, as this run or under another id.
 
         Raises:
             ContextSerdeError: what was taken down is damaged, or from a later everstep.
         """
         assert self.definition is not None
         try:
-            return Engine.restore(self.definition, {**self.engine, "state": self.state})
+            return Engine.restore(self.definition, {**self.engine, "state": self.state}, run_id or self.run_id or "")
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ContextSerdeError(f"the run of {self.flow} cannot be restored: {error!r}; {_SHAPE}") from error
 
@@ -91,6 +95,8 @@ class Snapshot:
         if self.definition is not None:
             tries = [[number, dict(each)] for number, each in self.tries.items()]
             parts["run"] = {"definition": self.definition.to_json(), "engine": dict(self.engine), "tries": tries}
+            if self.children:
+                parts["run"]["children"] = {run_id: child.to_json() for run_id, child in self.children.items()}
         if serializer is not None:
             parts = {name: serializer.serialize(part) for name, part in parts.items()}
         return {
@@ -122,7 +128,10 @@ class Snapshot:
             if run is None:
                 return taken
             definition = FlowDefinition.from_json(run["definition"])
-            taken = replace(taken, definition=definition, engine=run["engine"], tries=dict(run["tries"]))
+            children = {run_id: cls.from_json(child) for run_id, child in run.get("children", {}).items()}
+            taken = replace(
+                taken, definition=definition, engine=run["engine"], tries=dict(run["tries"]), children=children
+            )
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ContextSerdeError(f"the context cannot be restored: {error!r}; {_SHAPE}") from error
         taken.restored()

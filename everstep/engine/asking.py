@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from everstep.engine.commands import CancelTimer, ReplyToMessage, SetTimer
+from everstep.engine.commands import CancelTimer, ReplyToMessage, RequestChanged, SetTimer
 from everstep.engine.messages import Envelope
 from everstep.engine.requests import REFUSALS_KEPT, REFUSED_SIZE_KEPT, Message, Request, excerpt, timestamp
 from everstep.engine.run import Run
@@ -50,6 +50,7 @@ def ask(
     run.requests[request.id] = request
     run.open_requests[request.id] = None
     run.streams[scope].open += 1
+    run.commands.append(RequestChanged(request.id, opened=True))
     if due_at is not None:
         timer = due_timer(request)
         run.timers[timer] = due_at
@@ -82,6 +83,7 @@ def close(run: Run, request: Request) -> None:
     """A request needs no more answers; its timer is no longer needed. The oldest closed one is forgotten."""
     run.open_requests.pop(request.id, None)
     run.closed_requests[request.id] = None
+    run.commands.append(RequestChanged(request.id))
     oldest = next(iter(run.closed_requests))
     if len(run.closed_requests) > CLOSED_REQUESTS_KEPT and not run.requests[oldest].judging:
         del run.closed_requests[oldest], run.requests[oldest]

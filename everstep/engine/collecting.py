@@ -27,7 +27,7 @@ def completes(run: Run, invocation: Invocation, outcome: Outcome) -> bool:
         if batch is not None:
             invocation.record = replace(record, attempts=outcome.attempts, tries=outcome.tries or record.tries)
             return True
-    if outcome.gathers and outcome.wait is not None:
+    if outcome.gathers and outcome.suspended:
         invocation.record = record
     return False
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from everstep.engine.calls import ChildCall
 from everstep.engine.messages import Envelope, Failure
 from everstep.engine.passes import Record
 
@@ -92,6 +93,51 @@ class RefuseLock:
 
 
 @dataclass(frozen=True, slots=True)
+class StartChild:
+    """Run a flow as a child, under the id `run`: the `number`-th (from 0) of the invocation that began as `origin`.
+
+    `again`: it was started before the engine was saved. Where it goes on, hear of its end; else start it once more.
+    """
+
+    run: str
+    call: ChildCall
+    origin: int
+    number: int
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CancelChild:
+    """Ask a child to end."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestChanged:
+    """A request, of this run or of one below it, was `opened`, or has changed: a run above this one wants to know."""
+
+    request: str
+    opened: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardAnswer:
+    """A message answers `request` of the run `run`, below this one: pass it on, and its sender gets that run's verdict.
+
+    `child` is the child of this run that leads there; it knows the request by ``run/request``, if it is not its own.
+    """
+
+    message: int
+    child: str
+    run: str
+    request: str
+    data: Mapping[str, Any]
+    type: str | None
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Publish:
     """An event that is the engine's own decision, for whoever watches the run."""
 
@@ -137,6 +183,10 @@ Command = (
     | ReplyToMessage
     | GrantLock
     | RefuseLock
+    | StartChild
+    | CancelChild
+    | RequestChanged
+    | ForwardAnswer
     | Publish
     | CompleteRun
     | FailRun

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from everstep.engine import collecting, delivery, locks, mail, waits
+from everstep.engine import children, collecting, delivery, locks, mail, waits
 from everstep.engine.commands import Command, FailRun, RunStep, SetTimer
 from everstep.engine.inputs import (
     CancelRequested,
+    ChildAsked,
+    ChildEnded,
     Input,
     LockReleased,
     LockRenewed,
@@ -40,6 +42,7 @@ class Engine:
 
     Args:
         definition: the flow, pinned at the start of the run.
+        run_id: the run's id; those of its children are made of it.
 
     Example:
         >>> engine = Engine(definition)
@@ -50,14 +53,14 @@ class Engine:
         ValueError: the definition's protocol is not one that this version knows.
     """
 
-    def __init__(self, definition: FlowDefinition) -> None:
+    def __init__(self, definition: FlowDefinition, run_id: str = "") -> None:
         if definition.protocol > PROTOCOL:
             raise ValueError(
                 f"the run of {definition.name} was started with engine protocol {definition.protocol}; this version of "
                 f"everstep knows up to {PROTOCOL}. Run a worker with a newer everstep."
             )
         self.definition = definition
-        self.run = Run(definition)
+        self.run = Run(definition, run_id)
 
     def apply(self, happened: Input) -> list[Command]:
         """Take in what happened; gives the commands to carry out, in order."""
@@ -76,9 +79,9 @@ class Engine:
         return self.run.snapshot()
 
     @classmethod
-    def restore(cls, definition: FlowDefinition, snapshot: Mapping[str, Any]) -> Engine:
+    def restore(cls, definition: FlowDefinition, snapshot: Mapping[str, Any], run_id: str = "") -> Engine:
         """An engine that goes on exactly where `snapshot` was taken."""
-        engine = cls(definition)
+        engine = cls(definition, run_id)
         engine.run.restore(snapshot)
         return engine
 
@@ -88,6 +91,7 @@ class Engine:
             invocation = run.invocations[number]
             invocation.running = True
             run.commands.append(_run_step(invocation))
+        children.begin_next(run)
 
     def _start(self, start: StartRun) -> None:
         run = self.run
@@ -125,7 +129,7 @@ class Engine:
         del run.invocations[invocation.id]
         run.scheduler.finish(invocation.step, failed=False)
         delivery.commit(run, invocation, done.outcome)
-        locks.pass_over(run, invocation, last=done.outcome.wait is None)
+        locks.pass_over(run, invocation, last=not done.outcome.suspended)
 
     def _failed(self, failed: StepFailed) -> None:
         run = self.run
@@ -153,6 +157,12 @@ class Engine:
 
     def _lock_renewed(self, alive: LockRenewed) -> None:
         locks.heard(self.run, alive)
+
+    def _child_ended(self, what: ChildEnded) -> None:
+        children.ended(self.run, what)
+
+    def _child_asked(self, what: ChildAsked) -> None:
+        children.asked(self.run, what)
 
     def _received(self, message: MessageReceived) -> None:
         mail.receive(self.run, message)
@@ -202,6 +212,7 @@ class Engine:
             if invocation.running:
                 run.commands.append(_run_step(invocation))
         run.commands.extend(SetTimer(timer, at) for timer, at in run.timers.items())
+        children.restored(run)
         mail.judge_again(run)
 
 
@@ -216,6 +227,8 @@ _TABLE: dict[type, Callable[[Engine, Any], None]] = {
     LockRequested: Engine._lock_requested,  # pyright: ignore[reportPrivateUsage]
     LockReleased: Engine._lock_released,  # pyright: ignore[reportPrivateUsage]
     LockRenewed: Engine._lock_renewed,  # pyright: ignore[reportPrivateUsage]
+    ChildEnded: Engine._child_ended,  # pyright: ignore[reportPrivateUsage]
+    ChildAsked: Engine._child_asked,  # pyright: ignore[reportPrivateUsage]
     MessageReceived: Engine._received,  # pyright: ignore[reportPrivateUsage]
     MessageMalformed: Engine._malformed,  # pyright: ignore[reportPrivateUsage]
     MessagesJudged: Engine._judged,  # pyright: ignore[reportPrivateUsage]

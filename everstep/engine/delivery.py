@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from everstep.engine import asking, locks, paths, waits
+from everstep.engine import asking, children, locks, paths, views, waits
 from everstep.engine.commands import CancelRun, CancelStep, CompleteRun, FailRun, Publish
 from everstep.engine.messages import Envelope, Failure, Outcome
 from everstep.engine.requests import timestamp
 from everstep.engine.run import Run
 from everstep.engine.scheduling import Invocation, Recoveries
+from everstep.engine.slots import Slots
 from everstep.engine.streams import ROOT, Stream
 from everstep.flow.definition import StepDefinition
 
@@ -30,6 +31,8 @@ def deliver(run: Run, event: Envelope, scope: int, recoveries: Recoveries, targe
     for step in steps:
         if step.join:
             _collect(run, step, event, scope, recoveries)
+        elif step.parameters:
+            _pair(run, step, event, scope, recoveries)
         else:
             spawn(run, step.name, scope, recoveries, event=event)
     if not steps and waiter is None:
@@ -90,9 +93,13 @@ def release(run: Run, scope: int) -> None:
         stream.open -= 1
         if stream.open or stream.parent is None:
             return
+        _tell_unmatched(run, stream)
         for join in stream.feeds:
-            if join not in stream.fired:
+            if join not in stream.fired and (join in stream.collected or join not in stream.inner):
                 _fire(run, stream, join)
+        if run.protocol > 1 and stream.parent != ROOT:
+            around = run.streams[stream.parent].inner
+            around += [join for join in (*stream.feeds, *stream.inner) if join not in around]
         del run.streams[scope]
         scope = stream.parent
 
@@ -111,6 +118,9 @@ def commit(run: Run, invocation: Invocation, outcome: Outcome) -> None:
             return
     if outcome.wait is not None:
         waits.suspend(run, invocation, outcome.wait, outcome)
+        return
+    if outcome.calls:
+        children.suspend(run, invocation, outcome)
         return
     if isinstance(outcome.returned, list):
         open_stream(run, invocation, outcome.returned)
@@ -141,11 +151,13 @@ def settle(run: Run) -> None:
     """When nothing is under way: fire the joins of the run's own scope, else say that it is idle, or fail as stuck."""
     root = run.streams[ROOT]
     if root.open or run.messages or not run.active:
-        if run.active and run.waiters and not (run.invocations or run.messages or run.open_requests):
+        under_way = run.invocations or run.messages or run.open_requests or run.family.children
+        if run.active and run.waiters and not under_way:
             _idle(run)
         else:
             run.idle = False
         return
+    root.fired.clear()
     joins = list(root.collected)
     for join in joins:
         _fire(run, root, join)
@@ -160,7 +172,7 @@ def settle(run: Run) -> None:
             "stuck",
             f"the run of {run.definition.name} is stuck: no step is running, no event is waiting, and no "
             f"{' or '.join(run.definition.stops)} came. The last step was {run.last_step!r}; it must return an event "
-            "that some step accepts, or the stop event.",
+            f"that some step accepts, or the stop event.{''.join(f' {line}.' for line in views.unmatched(run))}",
         ),
     )
 
@@ -192,8 +204,9 @@ def cancel(run: Run, reason: str) -> None:
 
 def step_failed(run: Run, invocation: Invocation, failure: Failure) -> None:
     """Give a failure to its error handler, while the lineage has recoveries left; else the run fails."""
-    source = invocation.event.type if invocation.event else None
-    handler = None if run.definition.steps[invocation.step].role == "catch_error" else _handler(run, invocation.step)
+    step = run.definition.steps[invocation.step]
+    source = ", ".join(event.type for event in views.given(invocation)) if invocation.event or step.parameters else None
+    handler = None if step.role == "catch_error" else _handler(run, invocation.step)
     used = 0 if handler is None else invocation.recoveries.get(handler.name, 0)
     if handler is None or used >= handler.max_recoveries:
         message = f"step {invocation.step!r} failed: {failure.type}: {failure.message}"
@@ -219,8 +232,9 @@ def _input(run: Run, invocation: Invocation) -> Envelope:
     """What an invocation was given, as one event; a batch as one of a type that no flow declares."""
     if invocation.event is not None:
         return invocation.event
-    members = " | ".join(run.definition.steps[invocation.step].accepts)
-    return Envelope(f"list[{members}]", {"events": [event.to_json() for event in invocation.batch or ()]})
+    return Envelope(
+        views.given_name(run, invocation), {"events": [event.to_json() for event in invocation.batch or ()]}
+    )
 
 
 def _handler(run: Run, step: str) -> StepDefinition | None:
@@ -238,7 +252,8 @@ def _handler(run: Run, step: str) -> StepDefinition | None:
 def _collect(run: Run, step: StepDefinition, event: Envelope, scope: int, recoveries: Recoveries) -> None:
     """Keep a member for its join, in the nearest stream that feeds it; the run's own scope takes any.
 
-    A stream whose join has taken all it wanted lets further members go; the run's own scope begins the next batch.
+    A stream whose join has taken all it wanted lets further members go. The run's own scope does so until it comes to
+    rest, and begins the next batch then.
     """
     stream = run.streams[run.streams[scope].nearest.get(step.name, ROOT)]
     if step.name in stream.fired:
@@ -246,22 +261,45 @@ def _collect(run: Run, step: StepDefinition, event: Envelope, scope: int, recove
     have = stream.collect(step.name, event, recoveries)
     if step.take is not None and have >= step.take:
         _fire(run, stream, step.name)
+        if stream.parent is not None or run.protocol > 1:
+            stream.fired.append(step.name)
 
 
 def _fire(run: Run, stream: Stream, join: str) -> None:
     """Start a join with what it has; it belongs to the scope around the stream."""
     batch = stream.take(join)
-    if stream.parent is not None:
-        stream.fired.append(join)
     scope = ROOT if stream.parent is None else stream.parent
     spawn(run, join, scope, batch.recoveries, batch=batch.events)
+
+
+def _pair(run: Run, step: StepDefinition, event: Envelope, scope: int, recoveries: Recoveries) -> None:
+    """Keep an event for a step that takes several, in its own scope; with the one that was lacking the step starts."""
+    kept = run.streams[scope].slots
+    slots = kept.get(step.name) or Slots(len(step.parameters))
+    batch = slots.add(event, run.router.parameters_for(step, event), recoveries)
+    if not slots.empty:
+        kept[step.name] = slots
+    else:
+        kept.pop(step.name, None)
+    if batch is not None:
+        spawn(run, step.name, scope, batch[1], batch=batch[0])
+
+
+def _tell_unmatched(run: Run, stream: Stream) -> None:
+    """A scope ends: nothing comes any more for what waits there for the rest of a batch."""
+    for step, slots in stream.slots.items():
+        for event in slots.left():
+            _unhandled(run, event, step)
 
 
 def _end(run: Run, status: Literal["completed", "failed", "cancelled"]) -> None:
     """Stop everything that is still under way."""
     run.status = status
+    for stream in run.streams.values():
+        _tell_unmatched(run, stream)
     running = [invocation.id for invocation in run.invocations.values() if invocation.running]
     run.commands.extend(CancelStep(invocation) for invocation in running)
     locks.end(run)
+    children.end(run)
     run.let_go()
     asking.refuse_pending(run)

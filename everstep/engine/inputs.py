@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from everstep.engine.messages import Envelope, Failure, Outcome, StateChange
+from everstep.engine.passes import ChildEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,27 @@ class LockRenewed:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildEnded:
+    """A child has ended, or could not be started."""
+
+    now: float
+    end: ChildEnd
+
+
+@dataclass(frozen=True, slots=True)
+class ChildAsked:
+    """A request to a person was opened or has changed, in the child `run` or below it.
+
+    `view` is what people see there. For one from below the child it names the run that it is of, as ``run``, and its id
+    there, as ``request``.
+    """
+
+    now: float
+    run: str
+    view: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class MessageReceived:
     """Something arrived from outside: an event, or a person's answer (`answer` true).
 
@@ -118,6 +140,12 @@ class Verdict:
     message: int
     event: Envelope | None
     reason: str = ""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Verdict:
+        """From its plain JSON form: ``{"message": …, "event": …, "reason": …}``."""
+        event = data.get("event")
+        return cls(data["message"], Envelope.from_json(event) if event else None, data.get("reason", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +200,8 @@ Input = (
     | LockRequested
     | LockReleased
     | LockRenewed
+    | ChildEnded
+    | ChildAsked
     | MessageReceived
     | MessageMalformed
     | MessagesJudged

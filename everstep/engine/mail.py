@@ -6,10 +6,10 @@ Nothing here fails a run because a message is bad: it is refused with the reason
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, cast
 
-from everstep.engine import waits
+from everstep.engine import children, waits
 from everstep.engine.asking import accept, close, due_timer, iso, over, record_refusal, refuse, reply, was_asked
 from everstep.engine.commands import FailRun, JudgeMessage
 from everstep.engine.delivery import deliver, fail, release
@@ -106,11 +106,25 @@ def _is_answer(run: Run, message: MessageReceived) -> bool:
     """Answers sent as plain events are answers too, wherever the flow asks by requests."""
     if message.answer:
         return True
-    if message.type is None or message.step is not None or not (run.asks_people or run.requests):
+    if message.type is None or message.step is not None:
+        return False
+    if _answers_below(run, message, message.type):
+        return True
+    if not (run.asks_people or run.requests or run.family.requests):
         return False
     if not run.open_requests and message.request is None and run.waiters.waits_for(message.type):
         return False  # there is nothing to answer but a wait that asked nobody
     return run.router.is_a(Envelope(message.type, {}), "HumanResponseEvent")
+
+
+def _answers_below(run: Run, message: MessageReceived, type_name: str) -> bool:
+    """Whether an event is for a request from below: it names one, or is of a type that answers one."""
+    below = run.family
+    named = message.request or message.data.get("request_id")
+    if isinstance(named, str) and named:
+        return named in below.requests
+    some = islice(below.open_requests, NAMES_SHOWN)
+    return any(type_name in below.requests[name].view.get("answer_types", ()) for name in some)
 
 
 def _judge(run: Run, entry: Message, types: tuple[str, ...]) -> None:
@@ -137,18 +151,30 @@ def _receive_answer(run: Run, entry: Message, type_name: str | None) -> None:
         named = entry.data.get("request_id")
         entry.request = named if isinstance(named, str) and named else None
     if entry.request is None:
-        if not run.open_requests and (types := _waited_answers(run, type_name)):
+        below = run.family.open_requests
+        if not (run.open_requests or below) and (types := _waited_answers(run, type_name)):
             _judge(run, entry, types)
             return
-        if len(run.open_requests) != 1:
+        if len(run.open_requests) + len(below) != 1:
             refuse(run, entry, _which(run))
             return
-        entry.request = next(iter(run.open_requests))
-    request = run.requests.get(entry.request)
+        entry.request = next(chain(run.open_requests, below))
+    if (target := children.target_of(run, entry.request)) is not None:
+        entry.request = None
+        children.forward(run, entry, type_name, target)
+    else:
+        _answer_own(run, entry, entry.request, type_name)
+
+
+def _answer_own(run: Run, entry: Message, request_id: str, type_name: str | None) -> None:
+    """Have an answer judged that is for a request of this run."""
+    request = run.requests.get(request_id) or run.requests.get(request_id.removeprefix(f"{run.id}/"))
+    entry.request = None if request is None else request.id
     if request is None:
-        unknown, entry.request = entry.request, None
-        what = f"request {unknown} was closed" if was_asked(run, unknown) else f"there is no request {unknown!r}"
-        refuse(run, entry, f"{what}; open are: {_names(run.open_requests)}")
+        what = (
+            f"request {request_id} was closed" if was_asked(run, request_id) else f"there is no request {request_id!r}"
+        )
+        refuse(run, entry, f"{what}; open are: {_open_names(run)}")
     elif request.status != "open" or request.overdue:
         refuse(run, entry, _closed(request))
     elif type_name is not None and not _answers(run, type_name, request):
@@ -275,9 +301,18 @@ def _not_required(request: Request, waiter: Waiter) -> str:
 
 
 def _which(run: Run) -> str:
-    if not run.open_requests:
+    if not (run.open_requests or run.family.open_requests):
         return "no request is open, so there is nothing to answer"
-    return f'several requests are open; name one of them as "request": {_names(run.open_requests)}'
+    return f'several requests are open; name one of them as "request": {_open_names(run)}'
+
+
+def _open_names(run: Run) -> str:
+    below = run.family.open_requests
+    if not below:
+        return _names(run.open_requests)
+    named = list(islice(chain(run.open_requests, below), NAMES_SHOWN))
+    more = len(run.open_requests) + len(below) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "")
 
 
 def _closed(request: Request) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from everstep.engine import paths
+from everstep.engine.calls import ChildCall
 
 _LONGEST = 1e12  # seconds, more than 30,000 years: what is beyond is a slip, and no calendar could show it
 
@@ -150,7 +151,8 @@ class Outcome:
     `returned` is None, one envelope, or a list of them, which opens a stream. `published` are the events for the run's
     stream that were not flushed before; `attempts` counts the tries it took. `gathers` were told "not yet". With a
     `wait` the pass ended where the step began to wait: its `effects` are those that the next pass does not repeat, and
-    `tries` tells of failures so far. `edits` numbers the `edit_state` blocks that it has committed.
+    `tries` tells of failures so far. The same goes for `calls`: the flows that it has run as children and waits for.
+    `edits` numbers the `edit_state` blocks that it has committed.
     """
 
     returned: Envelope | list[Envelope] | None = None
@@ -163,6 +165,12 @@ class Outcome:
     effects: Effects = ()
     tries: Mapping[str, Any] | None = None
     edits: Sequence[int] = ()
+    calls: Sequence[ChildCall] = ()
+
+    @property
+    def suspended(self) -> bool:
+        """Whether the pass ended where its step began to wait: for an event, or for children."""
+        return self.wait is not None or bool(self.calls)
 
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form, empty parts left out."""
@@ -192,6 +200,8 @@ class Outcome:
             out["gathers"] = [gather.to_json() for gather in self.gathers]
         if self.wait is not None:
             out["wait"] = self.wait.to_json()
+        if self.calls:
+            out["calls"] = [call.to_json() for call in self.calls]
         if self.effects:
             out["effects"] = [list(effect) for effect in self.effects]
         if self.tries:
@@ -223,6 +233,7 @@ class Outcome:
             _runs(fields.get("effects")),
             fields.get("tries"),
             edits,
+            [ChildCall.from_json(item) for item in _list(fields.get("calls"), "calls")],
         )
 
 

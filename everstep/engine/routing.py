@@ -16,6 +16,7 @@ class Router:
         self._stops = frozenset(definition.stops)
         self.stop = definition.stops[0] if definition.stops else "StopEvent"
         self._known: dict[tuple[str, tuple[str, ...]], tuple[StepDefinition, ...]] = {}
+        self._parameters: dict[tuple[str, str, tuple[str, ...]], tuple[int, ...]] = {}
 
     def ancestors(self, event: Envelope) -> tuple[str, ...]:
         """The base types of an event, from the definition or, for a type it does not name, from the envelope."""
@@ -37,6 +38,19 @@ class Router:
         if steps is None:
             steps = self._known[key] = tuple(step for step in self._steps if self._takes(step, *key))
         return steps if target is None else tuple(step for step in steps if step.name == target)
+
+    def parameters_for(self, step: StepDefinition, event: Envelope) -> tuple[int, ...]:
+        """Which of a step's several parameters take this event, by their places."""
+        key = (step.name, event.type, self.ancestors(event))
+        places = self._parameters.get(key)
+        if places is None:
+            names = (event.type, *key[2]) if step.accept_event_subclasses else (event.type,)
+            places = self._parameters[key] = tuple(
+                place
+                for place, parameter in enumerate(step.parameters)
+                if any(name in parameter.accepts for name in names)
+            )
+        return places
 
     def _takes(self, step: StepDefinition, type_name: str, ancestors: tuple[str, ...]) -> bool:
         if type_name in step.accepts:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from everstep.engine import paths
 from everstep.engine.buffers import Buffer
 from everstep.engine.commands import Command
+from everstep.engine.family import Family
 from everstep.engine.locks import Lock
 from everstep.engine.requests import Message, Request
 from everstep.engine.routing import Router
@@ -26,8 +27,10 @@ RunStatus = Literal["new", "running", "completed", "failed", "cancelled"]
 class Run:
     """One run's state. See the modules of this package for the functions that change it."""
 
-    def __init__(self, definition: FlowDefinition) -> None:
+    def __init__(self, definition: FlowDefinition, run_id: str = "") -> None:
+        self.id = run_id
         self.definition = definition
+        self.protocol = definition.protocol
         self.router = Router(definition)
         self.scheduler = Scheduler(definition.steps, definition.max_in_flight)
         self.status: RunStatus = "new"
@@ -54,6 +57,7 @@ class Run:
         self.waiters = Waiters()
         self.kept = KeptEvents()
         self.waited = False
+        self.family = Family()
         self.waiting_steps = frozenset(step.name for step in definition.steps.values() if step.waits)
         self.buffers: dict[str, Buffer] = {}
         self.unhandled = 0
@@ -90,6 +94,7 @@ class Run:
         self.waiters.clear()
         self.kept.by_type.clear()
         self.buffers.clear()
+        self.family.let_go()
         self.idle = False
 
     def snapshot(self) -> dict[str, Any]:
@@ -121,13 +126,14 @@ class Run:
         }
 
     def _suspended(self) -> dict[str, Any]:
-        """What waits, what was collected and what was edited, where there is any."""
+        """What waits, also for children, what was collected and what was edited, where there is any."""
         out: dict[str, Any] = {
             "waiters": [waiter.to_json() for waiter in self.waiters.all.values()],
             "kept": self.kept.to_json(),
             "buffers": [[name, buffer.to_json()] for name, buffer in self.buffers.items()],
             "waited": self.waited,
             "lock": self.lock.snapshot(),
+            "family": self.family.snapshot(),
         }
         return {name: value for name, value in out.items() if value}
 
@@ -162,3 +168,4 @@ class Run:
         self.waited = data.get("waited", False)
         self.scheduler.restore(data["scheduler"])
         self.lock = Lock.restored(data.get("lock", {}))
+        self.family = Family.restored(data.get("family", {}))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from everstep.engine.messages import Envelope
+from everstep.engine.messages import Effects, Envelope
 from everstep.engine.passes import Record
 from everstep.flow.definition import StepDefinition
 
@@ -38,6 +38,13 @@ class Invocation:
     def origin(self) -> int:
         """Its first number: the same for all its passes."""
         return self.id if self.record is None else self.record.origin
+
+    def suspend(self, effects: Effects, tries: Mapping[str, Any] | None) -> Record:
+        """Its pass has ended where it waits; gives the record for the next one."""
+        record = (self.record or Record(self.id)).committed(effects)
+        self.record = replace(record, tries=tries or record.tries)
+        self.running = False
+        return self.record
 
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form."""

@@ -1,7 +1,8 @@
 """Streams: the scopes that list returns open, how they nest, and the joins that close with them.
 
 A stream lives while anything in it is open: an invocation, a request to a human, a stream nested in it. Stream 0 is
-the run.
+the run. What keeps the events of one stream apart from those of another stands here too: what its joins have so far,
+and what waits for the rest of a batch in steps with several parameters.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from everstep.engine.messages import Envelope
 from everstep.engine.scheduling import Recoveries
+from everstep.engine.slots import Slots
 
 ROOT = 0
 
@@ -29,6 +31,7 @@ class Stream:
     """One scope. `feeds` are the joins that its members reach; `open` counts what keeps it alive.
 
     `nearest` tells for a join the nearest stream, this one or one around it, that feeds it; it follows from the rest.
+    `fired` are the joins that take no more members here, `inner` those that streams nested in this one have fired.
     """
 
     id: int
@@ -38,6 +41,8 @@ class Stream:
     open: int = 0
     collected: dict[str, Batch] = field(default_factory=dict[str, Batch])
     fired: list[str] = field(default_factory=list[str])
+    inner: list[str] = field(default_factory=list[str])
+    slots: dict[str, Slots] = field(default_factory=dict[str, Slots])
     nearest: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def within(self, parent: Stream) -> Stream:
@@ -61,7 +66,7 @@ class Stream:
 
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form; joins in the order in which they got their first member."""
-        return {
+        out: dict[str, Any] = {
             "id": self.id,
             "parent": self.parent,
             "feeds": list(self.feeds),
@@ -73,6 +78,11 @@ class Stream:
             "fired": list(self.fired),
             "recoveries": dict(self.recoveries),
         }
+        if self.inner:
+            out["inner"] = list(self.inner)
+        if self.slots:
+            out["slots"] = [[step, slots.to_json()] for step, slots in self.slots.items()]
+        return out
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Stream:
@@ -88,4 +98,6 @@ class Stream:
                 for join, events, recoveries in data["collected"]
             },
             list(data["fired"]),
+            list(data.get("inner", ())),
+            {step: Slots.from_json(slots) for step, slots in data.get("slots", ())},
         )

@@ -26,9 +26,7 @@ WAITS_SHOWN = 100
 
 def suspend(run: Run, invocation: Invocation, wait: Wait, outcome: Outcome) -> None:
     """An invocation waits, its effects so far committed. An event that came early answers it at once."""
-    record = (invocation.record or Record(invocation.id)).committed(outcome.effects)
-    invocation.record = replace(record, tries=outcome.tries or record.tries)
-    invocation.running = False
+    invocation.suspend(outcome.effects, outcome.tries)
     run.waited = True
     subclasses = run.definition.steps[invocation.step].accept_event_subclasses
     waiter = Waiter(invocation, wait, run.now, subclasses=subclasses)
@@ -81,7 +79,12 @@ def answer(run: Run, waiter: Waiter, event: Envelope | None, by: str | None = No
         run.commands.append(CancelTimer(timer))
     suspended = waiter.invocation
     assert suspended.record is not None
-    again = replace(suspended, id=run.next_invocation, record=suspended.record.answered(event))
+    resume(run, suspended, suspended.record.answered(event))
+
+
+def resume(run: Run, suspended: Invocation, record: Record) -> None:
+    """Queue the next pass of an invocation, under a number of its own."""
+    again = replace(suspended, id=run.next_invocation, record=record)
     run.next_invocation += 1
     run.invocations[again.id] = again
     run.scheduler.enqueue(again.step, again.id)

@@ -12,7 +12,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerati
 
 from everstep.event_base import Event, event_ancestors
 from everstep.events import HumanResponseEvent, InputRequiredEvent
-from everstep.flow.definition import EventDefinition, FlowDefinition, StepDefinition
+from everstep.flow.definition import EventDefinition, FlowDefinition, ParameterDefinition, StepDefinition
 from everstep.flow.steps import LIBRARY_EVENTS, FlowTypes, step_marks, step_specs
 from everstep.flow.streams import feeds_by_step
 from everstep.flow.waiting import waiting_steps
@@ -82,6 +82,7 @@ def _define(cls: type, specs: Mapping[str, StepSpec], types: FlowTypes) -> FlowD
 
 def _step(name: str, spec: StepSpec, *, waits: bool) -> StepDefinition:
     signature, options = spec.signature, spec.options
+    parameters = [ParameterDefinition(each.name, _names(each.accepts)) for each in signature.parameters]
     return StepDefinition(
         name=name,
         accepts=_names(signature.accepts),
@@ -91,6 +92,7 @@ def _step(name: str, spec: StepSpec, *, waits: bool) -> StepDefinition:
         accept_event_subclasses=options.accept_event_subclasses,
         join=signature.join,
         take=signature.take,
+        parameters=tuple(parameters) if len(parameters) > 1 else (),
         num_workers=options.num_workers,
         timeout=options.timeout,
         task_queue=options.task_queue,

@@ -10,8 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-PROTOCOL = 1
-"""The engine protocol this library writes into new definitions."""
+PROTOCOL = 2
+"""The engine protocol this library writes into new definitions.
+
+Runs keep to the protocol of their definition. 2: steps with several event parameters; a join that has taken all it
+wants is the same outside of streams as in one; an outer stream does not fire a join, empty, that inner ones have fired;
+a step that takes subclasses of what other steps make does not wait for anything from outside by that.
+"""
 
 Role = Literal["step", "catch_error"]
 
@@ -49,12 +54,30 @@ class EventDefinition:
 
 
 @dataclass(frozen=True, slots=True)
+class ParameterDefinition:
+    """One of several event parameters of a step, and the event types that it takes."""
+
+    name: str
+    accepts: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The plain JSON form."""
+        return {"name": self.name, "accepts": list(self.accepts)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ParameterDefinition:
+        """The inverse of `to_json`."""
+        return cls(data["name"], tuple(data["accepts"]))
+
+
+@dataclass(frozen=True, slots=True)
 class StepDefinition:
     """One step of a flow.
 
-    `accepts` are the event types that its parameter takes, `returns` those it may return one of, `returns_list` the
+    `accepts` are the event types that it takes, `returns` those it may return one of, `returns_list` the
     member types of the lists it may return (each list opens a stream). `join` marks a ``list[E]`` parameter: it fires
-    once per stream, with all members, or the first `take`. `feeds` are the joins that a stream opened here reaches.
+    once per stream, with all members, or the first `take`. A step with several event parameters has them in
+    `parameters`: it starts when there is one event for each. `feeds` are the joins that a stream opened here reaches.
     `timeout` is in seconds and bounds one attempt. `waits`: its code names `wait_for_event`, so events that come before
     it waits are kept.
     """
@@ -67,6 +90,7 @@ class StepDefinition:
     accept_event_subclasses: bool = False
     join: bool = False
     take: int | None = None
+    parameters: tuple[ParameterDefinition, ...] = ()
     feeds: tuple[str, ...] = ()
     num_workers: int = 4
     timeout: float | None = None
@@ -102,6 +126,7 @@ class StepDefinition:
             accept_event_subclasses=get["accept_event_subclasses"],
             join=get["join"],
             take=get["take"],
+            parameters=tuple(ParameterDefinition.from_json(item) for item in get["parameters"]),
             feeds=tuple(get["feeds"]),
             num_workers=get["num_workers"],
             timeout=get["timeout"],
@@ -123,7 +148,10 @@ _STEP_DEFAULTS: dict[str, Any] = {
 
 
 def _plain(value: Any) -> Any:
-    return list(cast("tuple[str, ...]", value)) if isinstance(value, tuple) else value
+    if not isinstance(value, tuple):
+        return value
+    items = cast("tuple[str | ParameterDefinition, ...]", value)
+    return [item.to_json() if isinstance(item, ParameterDefinition) else item for item in items]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +204,13 @@ class FlowDefinition:
 
     def external(self) -> tuple[str, ...]:
         """The event types that steps accept and neither a step nor the engine produces: they come from outside."""
-        made = self.produced() | _MADE_BY_ENGINE | {self.start}
-        accepted = dict.fromkeys(n for s in self.steps.values() if s.role == "step" for n in s.accepts)
-        return tuple(n for n in accepted if n not in made)
+        produced = self.produced()
+        made = produced | _MADE_BY_ENGINE | {self.start}
+        bases = {base for name in produced if name in self.events for base in self.events[name].ancestors}
+
+        def comes(step: StepDefinition, name: str) -> bool:
+            by_subclass = step.accept_event_subclasses and name in bases and self.protocol > 1
+            return name in made or by_subclass
+
+        steps = [step for step in self.steps.values() if step.role == "step"]
+        return tuple(dict.fromkeys(name for step in steps for name in step.accepts if not comes(step, name)))

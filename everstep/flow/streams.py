@@ -7,7 +7,8 @@ the whole stream below. What comes back from a stream can itself lead back into 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from everstep.flow.definition import EventDefinition, StepDefinition
 
@@ -24,6 +25,17 @@ def accepts(step: StepDefinition, event: EventDefinition) -> bool:
     return any(base in step.accepts for base in event.ancestors)
 
 
+def slots_of(step: StepDefinition) -> list[StepDefinition]:
+    """A step with several parameters, as if it had one of them only; each in turn."""
+    return [replace(step, accepts=parameter.accepts, parameters=()) for parameter in step.parameters]
+
+
+def filled(step: StepDefinition, kinds: Iterable[EventDefinition]) -> bool:
+    """Whether events of these types can start a step with several parameters: one for each."""
+    kinds = list(kinds)
+    return all(any(accepts(slot, kind) for kind in kinds) for slot in slots_of(step))
+
+
 def handler_of(steps: Steps, step: StepDefinition) -> StepDefinition | None:
     """The error handler that covers a step: one that names it, else the one that covers all; handlers have none."""
     if step.role == "catch_error":
@@ -37,6 +49,16 @@ def handler_of(steps: Steps, step: StepDefinition) -> StepDefinition | None:
 def stream_levels(steps: Steps, events: Events) -> dict[str, frozenset[str]]:
     """The event types on the level that each fan-out step opens, by the step's name."""
     return _Walk(steps, events).levels()
+
+
+def top_level(steps: Steps, events: Events, outside: Iterable[str]) -> frozenset[str]:
+    """The event types outside of all streams, where these come from outside of the flow."""
+    walk = _Walk(steps, events)
+    walk.levels()
+    found = walk.level(outside)
+    while not (joined := walk.from_joins(found)) <= found:
+        found = walk.level(found | joined)
+    return found
 
 
 def feeds_by_step(steps: Steps, events: Events) -> dict[str, tuple[str, ...]]:
@@ -71,16 +93,25 @@ class _Walk:
             self.surfaced = surfaced
 
     def level(self, members: Iterable[str]) -> frozenset[str]:
-        return frozenset(_closure(members, self.after))
+        """What there is on a level with these members: they, and all that 1:1 steps make of them."""
+        seen: set[str] = set()
+        waiting = list(members)
+        while waiting:
+            kind = waiting.pop()
+            if kind not in seen:
+                seen.add(kind)
+                waiting.extend(self.after(kind, seen))
+        return frozenset(seen)
 
     def from_joins(self, level: frozenset[str]) -> frozenset[str]:
         reached = [join for join in self.joins if any(accepts(join, self.events[kind]) for kind in level)]
         return frozenset(kind for join in reached for kind in self.outputs(join))
 
-    def after(self, kind: str) -> Iterable[str]:
-        """The types that may follow an event of this type, on its own level."""
+    def after(self, kind: str, beside: Iterable[str]) -> Iterable[str]:
+        """The types that may follow an event of this type, on its own level, where these are."""
         for step in self.takers.get(kind, ()):
-            yield from self.outputs(step)
+            if not step.parameters or filled(step, (self.events[name] for name in beside)):
+                yield from self.outputs(step)
         if self.events[kind].is_a("InputRequiredEvent"):
             # An answer goes on where the question was asked.
             response = self.events[kind].response
@@ -96,14 +127,3 @@ class _Walk:
         if handler is not None:
             yield from handler.returns
             yield from self.surfaced.get(handler.name, ())
-
-
-def _closure(seeds: Iterable[str], after: Callable[[str], Iterable[str]]) -> set[str]:
-    seen: set[str] = set()
-    waiting = list(seeds)
-    while waiting:
-        kind = waiting.pop()
-        if kind not in seen:
-            seen.add(kind)
-            waiting.extend(after(kind))
-    return seen

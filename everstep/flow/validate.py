@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from everstep.errors import WorkflowConfigurationError, WorkflowValidationError
 from everstep.flow.definition import EventDefinition, FlowDefinition, StepDefinition
-from everstep.flow.streams import accepts, stream_levels
+from everstep.flow.streams import accepts, filled, slots_of, stream_levels, top_level
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def validate(definition: FlowDefinition) -> list[Problem]:
         return [Problem(f"Flow {definition.name} has no steps: decorate methods with @step.", configuration=True)]
     ends = [*_start_problems(definition), *_stop_problems(definition)]
     problems = [*ends, *_step_problems(definition), *_join_problems(definition), *_handler_problems(definition)]
-    problems += _event_problems(definition)
+    problems += [*_event_problems(definition), *_together_problems(definition)]
     # Where a flow has no start or no end, no step is reachable or leads anywhere: saying so of each would only hide it.
     return problems if ends else [*problems, *_path_problems(definition)]
 
@@ -106,6 +106,34 @@ def _join_problems(flow: FlowDefinition) -> Iterator[Problem]:
                 f"{'it' if len(missing) == 1 else 'them'}: let a step before it return list[...], or gather single "
                 "events with ctx.collect_events."
             )
+
+
+def _together_problems(flow: FlowDefinition) -> Iterator[Problem]:
+    """Steps with several parameters whose events never come in one stream, or all outside of streams."""
+    several = [step for step in flow.steps.values() if step.parameters and "reachability" not in step.skip_graph_checks]
+    if not several:
+        return
+    outside = [name for name in (flow.start, *flow.external()) if name]
+    levels = {"outside of streams": top_level(flow.steps, flow.events, outside)} | {
+        f"in the streams of step {name!r}": level for name, level in stream_levels(flow.steps, flow.events).items()
+    }
+    for step in several:
+        if any(filled(step, map(flow.events.__getitem__, level)) for level in levels.values()):
+            continue
+        places = [
+            [where for where, level in levels.items() if any(accepts(slot, flow.events[kind]) for kind in level)]
+            for slot in slots_of(step)
+        ]
+        if not all(places):  # what comes nowhere is told by other checks
+            continue
+        told = "; ".join(
+            f"{each.name!r} ({' | '.join(each.accepts)}) comes {' and '.join(where)}"
+            for each, where in zip(step.parameters, places, strict=True)
+        )
+        yield Problem(
+            f"Step {step.name!r} starts when one event for each parameter has come in one place, and these never do: "
+            f"{told}. Let them come in the same stream, or take one and wait for the other with ctx.wait_for_event."
+        )
 
 
 def _handler_problems(flow: FlowDefinition) -> Iterator[Problem]:

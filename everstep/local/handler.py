@@ -15,6 +15,7 @@ from everstep.errors import StateValueError
 from everstep.events import Event, StopEvent
 from everstep.handler import StreamItem, WorkflowHandler
 from everstep.local.run import LocalRun
+from everstep.run_path import RunPath
 
 
 class LocalHandler(WorkflowHandler):
@@ -34,7 +35,9 @@ class LocalHandler(WorkflowHandler):
         return self._run.engine.run.state
 
     async def stop_event_result(self) -> StopEvent:
-        return cast("StopEvent", self._run.invoker.decode(await asyncio.shield(self._run.ended)))
+        with self._run.clock.awaited():
+            ended = await asyncio.shield(self._run.ended)
+        return cast("StopEvent", self._run.invoker.decode(ended))
 
     @property
     def ended(self) -> bool:
@@ -83,6 +86,14 @@ class LocalHandler(WorkflowHandler):
 
     async def progress(self) -> dict[str, Any]:
         return views.progress(self._run.engine.run)
+
+    async def path(self) -> RunPath:
+        return self.path_now
+
+    @property
+    def path_now(self) -> RunPath:
+        """The way that the run took so far, at once."""
+        return self._run.path.path() or RunPath(self.run_id, self._run.engine.definition)
 
     async def _request_cancel(self, reason: str) -> None:
         self._run.cancel(reason)

@@ -8,17 +8,21 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import singledispatchmethod
+from functools import partial, singledispatchmethod
 from typing import Any
 
 from everstep.attempts import Attempts, jitter_seed
+from everstep.context import StepScope
 from everstep.context.snapshot import Snapshot
+from everstep.engine import children, views
 from everstep.engine import commands as do
 from everstep.engine import inputs as happened
 from everstep.engine.core import Engine
 from everstep.engine.messages import Envelope, Outcome
+from everstep.engine.notices import Watch
+from everstep.engine.passes import ChildEnd
 from everstep.engine.stream import shown
 from everstep.errors import (
     ContextStateError,
@@ -32,43 +36,84 @@ from everstep.events import Event
 from everstep.exception_data import exception_text, exception_to_data
 from everstep.invoke import Invoker
 from everstep.judge import judge
+from everstep.local.children import Above, LocalChildren, MakeRun
+from everstep.local.clock import Clock, Timer
 from everstep.local.lock import LocalLocks
 from everstep.local.stream import LocalStream
+from everstep.run_path import PathRecorder
+from everstep.state_store import begin_state
 from everstep.wire import StepCall
 
 
 class LocalRun:
-    """A run of a flow in this process."""
+    """A run of a flow in this process.
+
+    Args:
+        invoker: runs the steps.
+        run_id: the run's id.
+        loop: where it runs.
+        clock: what its timers go by.
+        make: makes the runs of its children.
+        timeout: instead of the flow's own, in seconds.
+        above: takes what it asks people, if it is the child of another run.
+    """
 
     def __init__(
-        self, invoker: Invoker, run_id: str, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]
+        self,
+        invoker: Invoker,
+        run_id: str,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        make: MakeRun,
+        *,
+        timeout: float | None = None,
+        above: Above | None = None,
     ) -> None:
         self.invoker = invoker
         self.run_id = run_id
-        self.engine = Engine(invoker.flow.definition)
-        self.stream = LocalStream()
+        definition = invoker.flow.definition
+        self.engine = Engine(definition if timeout is None else replace(definition, timeout=timeout), run_id)
+        self.end: ChildEnd | None = None
+        self._above = above
+        self.clock = clock
+        self.path = PathRecorder(run_id)
+        self.stream = LocalStream(clock)
         self.ended: asyncio.Future[Envelope] = loop.create_future()
         self._loop = loop
-        self._clock = clock
+        self._clock = clock.now
         self._inputs: deque[happened.Input] = deque()
         self._applying = False
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._trying: dict[int, tuple[Attempts, int]] = {}
         self._tried: dict[int, Mapping[str, Any]] = {}
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers: dict[str, Timer] = {}
         self._last_error: Exception | None = None
         self._senders: dict[int, asyncio.Future[None]] = {}
-        self._locks = LocalLocks(self.feed, clock)
+        self._locks = LocalLocks(self.feed, clock.now)
+        module = type(invoker.flow).__module__
+        self._children = LocalChildren(make, self.feed, self.stream.publish, clock.now, module)
+        self._watch = Watch(self.engine.run, partial(self.stream.publish, internal=True))
         self._report = _report if invoker.flow.verbose else _report_nothing
 
     def start(self, event: Event, state: Mapping[str, Any] | None) -> None:
         """Begin with the start event."""
         self.feed(happened.StartRun(self._clock(), self.invoker.encode(event), state))
 
+    def begin(self, start: Mapping[str, Any], state: Mapping[str, Any] | None) -> None:
+        """Begin with the fields of the start event.
+
+        Raises:
+            EverstepError: they do not fit, or the state does not.
+        """
+        event = self.invoker.decode(Envelope(self.engine.definition.start, start))
+        self.start(event, begin_state(self.invoker.types.state, state))
+
     def resume(self, snapshot: Snapshot) -> None:
         """Go on from where a run was taken down."""
-        self.engine = snapshot.restored()
+        self.engine = snapshot.restored(self.run_id)
+        self._watch = Watch(self.engine.run, partial(self.stream.publish, internal=True))
         self._tried = dict(snapshot.tries)
+        self._children.go_on_with(snapshot.children)
         self.feed(happened.Restored(self._clock()))
 
     def snapshot(self) -> Snapshot:
@@ -82,12 +127,13 @@ class LocalRun:
                 f"run {self.run_id} has not begun, and cannot be taken down yet: it waits for its turn, as "
                 f"{self.engine.definition.name} has num_concurrent_runs"
             )
+        children = self._children.taken_down()
         now = self._clock()
         tries = {
             number: {"attempts": attempt, "tries": attempts.tries(now)}
             for number, (attempts, attempt) in self._trying.items()
         }
-        return Snapshot.of(self.run_id, self.engine, tries)
+        return Snapshot.of(self.run_id, self.engine, tries, children)
 
     def feed(self, what: happened.Input) -> None:
         """Apply an input and what follows from it."""
@@ -97,7 +143,11 @@ class LocalRun:
         self._applying = True
         try:
             while self._inputs:
-                for command in self.engine.apply(self._inputs.popleft()):
+                what = self._inputs.popleft()
+                commands = self.engine.apply(what)
+                self._watch.saw(what, commands)
+                self.path(self.engine, what, commands)
+                for command in commands:
                     self._carry_out(command)
         finally:
             self._applying = False
@@ -131,7 +181,10 @@ class LocalRun:
 
     @_carry_out.register
     def _(self, command: do.RunStep) -> None:
-        call = StepCall(self.run_id, command.invocation, command.event, command.batch, record=command.record)
+        several = bool(self.engine.definition.steps[command.step].parameters)
+        call = StepCall(
+            self.run_id, command.invocation, command.event, command.batch, record=command.record, one_each=several
+        )
         task = self._loop.create_task(self._run_step(command.step, call), name=f"{command.step}#{command.invocation}")
         self._tasks[command.invocation] = task
 
@@ -144,7 +197,7 @@ class LocalRun:
     @_carry_out.register
     def _(self, command: do.SetTimer) -> None:
         delay = max(0.0, command.at - self._clock())
-        self._timers[command.timer] = self._loop.call_later(delay, self._fired, command.timer)
+        self._timers[command.timer] = self.clock.call_later(delay, partial(self._fired, command.timer))
 
     @_carry_out.register
     def _(self, command: do.CancelTimer) -> None:
@@ -174,17 +227,36 @@ class LocalRun:
         self._locks.refused(command)
 
     @_carry_out.register
+    def _(self, command: do.StartChild) -> None:
+        self._children.start(command)
+
+    @_carry_out.register
+    def _(self, command: do.CancelChild) -> None:
+        self._children.cancel(command)
+
+    @_carry_out.register
+    def _(self, command: do.ForwardAnswer) -> None:
+        self._children.forward(command, self._senders.pop(command.message, None))
+
+    @_carry_out.register
+    def _(self, command: do.RequestChanged) -> None:
+        if self._above is not None:
+            self._above(views.request(self.engine.run, command.request), command.opened)
+
+    @_carry_out.register
     def _(self, command: do.Publish) -> None:
-        self.stream.publish(command.event, internal=True)
+        """It is among what the watch tells."""
 
     @_carry_out.register
     def _(self, command: do.CompleteRun) -> None:
+        self.end = children.end_of(self.run_id, command)
         self.stream.publish(command.event)
         self._end()
         self.ended.set_result(command.event)
 
     @_carry_out.register
     def _(self, command: do.FailRun) -> None:
+        self.end = children.end_of(self.run_id, command)
         if command.kind == "timeout":
             data = {"timeout": command.timeout, "active_steps": list(command.active_steps)}
             self._fail("WorkflowTimedOutEvent", data, WorkflowTimeoutError(command.message))
@@ -207,6 +279,7 @@ class LocalRun:
 
     @_carry_out.register
     def _(self, command: do.CancelRun) -> None:
+        self.end = children.end_of(self.run_id, command)
         why = f": {command.reason}" if command.reason else ""
         error = WorkflowCancelledByUser(f"run {self.run_id} of {self.engine.definition.name} was cancelled{why}")
         self._fail("WorkflowCancelledEvent", {}, error)
@@ -247,11 +320,13 @@ class LocalRun:
                     self._report(f"{step} failed: {type(error).__name__}: {exception_text(error)}")
                     if delay is None:
                         break
-                    await asyncio.sleep(delay)
+                    await self.clock.sleep(delay)
                 else:
                     self._tasks.pop(call.invocation, None)
-                    if outcome.wait is not None or outcome.gathers:
+                    if outcome.suspended or outcome.gathers:
                         outcome = replace(outcome, attempts=number, tries=attempts.tries(self._clock()))
+                    elif number > 1:
+                        outcome = replace(outcome, attempts=number)
                     self._succeeded(step, call.invocation, outcome, number)
                     return
         finally:
@@ -261,14 +336,21 @@ class LocalRun:
         self.feed(happened.StepFailed(self._clock(), call.invocation, attempts.failure()))
 
     async def _attempt(self, step: str, call: StepCall, attempts: Attempts, number: int) -> Outcome:
-        return await self.invoker.run(
-            step,
-            call,
-            state=self._state,
-            publish=lambda event: self._publish(event, call.invocation, number),
-            retry_info=attempts.retry_info(self._clock()),
-            lock=self._locks.of(call.invocation, number),
-        )
+        scopes: list[StepScope] = []
+        with self.clock.working():
+            outcome = await self.invoker.run(
+                step,
+                call,
+                state=self._state,
+                publish=lambda event: self._publish(event, call.invocation, number),
+                retry_info=attempts.retry_info(self._clock()),
+                lock=self._locks.of(call.invocation, number),
+                scope_made=scopes.append,
+            )
+        if outcome.calls:
+            begun = 0 if call.record is None else len(call.record.children)
+            self._children.called(call.origin, begun, scopes[0].record.flows)
+        return outcome
 
     def _succeeded(self, step: str, invocation: int, outcome: Outcome, attempt: int) -> None:
         self._report(f"{step} returned {_kinds(outcome)}")
@@ -305,6 +387,8 @@ def _kinds(outcome: Outcome) -> str:
     returned = outcome.returned
     if outcome.wait is not None:
         return f"nothing yet: it waits for {outcome.wait.type}"
+    if outcome.calls:
+        return f"nothing yet: it runs {', '.join(dict.fromkeys(call.flow for call in outcome.calls))}"
     if isinstance(returned, list):
         return f"a list of {len(returned)}"
     return "nothing" if returned is None else returned.type

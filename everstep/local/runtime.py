@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
@@ -16,6 +15,8 @@ from everstep.context.snapshot import Snapshot
 from everstep.events import Event
 from everstep.handler import WorkflowHandler
 from everstep.invoke import Invoker
+from everstep.local.children import Above
+from everstep.local.clock import Clock
 from everstep.local.handler import LocalHandler, state_of
 from everstep.local.run import LocalRun
 from everstep.resource_pool import ResourcePool
@@ -31,7 +32,7 @@ class LocalRuntime:
     """Runs flows on the present event loop; sync steps run in threads.
 
     Args:
-        clock: gives epoch seconds; for tests.
+        clock: what timers and waits go by; tests give one that skips them, `everstep.testing.SkippingClock`.
 
     Resources that its steps were given are closed by `aclose`, at the end of an ``async with``, or with the event loop.
 
@@ -40,8 +41,8 @@ class LocalRuntime:
         ...     result = await MyFlow().run(topic="x")
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or Clock()
         self._executor = ThreadPoolExecutor(SYNC_STEP_THREADS, thread_name_prefix="everstep-step")
         self._gates: WeakKeyDictionary[Workflow, Gate] = WeakKeyDictionary()
         self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopPool] = WeakKeyDictionary()
@@ -94,8 +95,7 @@ class LocalRuntime:
         return self._begin(flow, run, lambda: run.resume(snapshot))
 
     def _new_run(self, flow: Workflow, run_id: str | None) -> LocalRun:
-        loop = require_loop(flow)
-        return LocalRun(Invoker(flow, self._executor, self._resources), run_id or str(uuid.uuid4()), loop, self._clock)
+        return self._run(flow, run_id or str(uuid.uuid4()), require_loop(flow))
 
     def _begin(self, flow: Workflow, run: LocalRun, begin: Callable[[], None]) -> WorkflowHandler:
         if flow.num_concurrent_runs is None:
@@ -105,6 +105,22 @@ class LocalRuntime:
             gate.enter(begin)
             run.ended.add_done_callback(gate.leave)
         return LocalHandler(run)
+
+    def _run(
+        self,
+        flow: Workflow,
+        run_id: str,
+        loop: asyncio.AbstractEventLoop,
+        timeout: float | None = None,
+        above: Above | None = None,
+    ) -> LocalRun:
+        """A run that has not begun, and makes its children likewise."""
+
+        def make(flow: Workflow, run_id: str, timeout: float | None, above: Above) -> LocalRun:
+            return self._run(flow, run_id, loop, timeout, above)
+
+        invoker = Invoker(flow, self._executor, self._resources)
+        return LocalRun(invoker, run_id, loop, self._clock, make, timeout=timeout, above=above)
 
 
 class _LoopPool:

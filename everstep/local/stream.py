@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from everstep.engine.messages import Envelope
+from everstep.local.clock import Clock
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
     """One published event; `index` is its place."""
 
@@ -23,10 +24,12 @@ class Entry:
 class LocalStream:
     """Append-only; readers wait for what comes."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._entries: list[Entry] = []
         self._closed = False
         self._more = asyncio.Event()
+        self._waiting = 0
 
     def publish(
         self,
@@ -55,8 +58,11 @@ class LocalStream:
                 start += 1
             if self._closed:
                 return
-            await self._more.wait()
+            self._waiting += 1
+            with self._clock.awaited():
+                await self._more.wait()
 
     def _wake(self) -> None:
-        self._more.set()
-        self._more = asyncio.Event()
+        if self._waiting:
+            self._more.set()
+            self._more, self._waiting = asyncio.Event(), 0

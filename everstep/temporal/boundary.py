@@ -50,13 +50,32 @@ class Limits:
         return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})
 
 
+DRAIN = "drain"
+"""The name of the timer that bounds the wait for running steps."""
+
+
+def due(limits: Limits, length: int, size: int, suggested: bool) -> bool:
+    """Whether a history, of so many events and bytes, is long enough to continue as new; or the server suggests it."""
+    return length >= limits.continue_at_events or size >= limits.continue_at_bytes or suggested
+
+
+def overdue(limits: Limits, length: int, size: int) -> bool:
+    """Whether a history is past the hard limits."""
+    return length >= 5 * limits.continue_at_events or size >= 5 * limits.continue_at_bytes
+
+
+def next_try(limits: Limits, length: int) -> int:
+    """At which length to try again to cross, after one of `length` could not."""
+    return length + limits.continue_at_events // 4
+
+
 class Crosser(Protocol):
     """What the boundary needs of the interpreter."""
 
     @property
     def limits(self) -> Limits: ...
     @property
-    def judging(self) -> bool: ...
+    def busy(self) -> bool: ...
     def feed(self, what: happened.Input) -> None: ...
     def cross(self, *, forced: bool) -> bool: ...
 
@@ -80,29 +99,22 @@ class Boundary:
             self._draining = True
             self._run.feed(happened.Paused(workflow.time()))
             if self._draining and not self._crossed:
-                self._drain = asyncio.create_task(workflow.sleep(self._run.limits.drain_seconds, summary="drain"))
+                self._drain = asyncio.create_task(workflow.sleep(self._run.limits.drain_seconds, summary=DRAIN))
                 self._drain.add_done_callback(self._drained_too_long)
             return
-        if self._draining and not self._run.judging and (self._scheduler.in_flight == 0 or self._overdue()):
+        if self._draining and not self._run.busy and (self._scheduler.in_flight == 0 or self._overdue()):
             self._crossed = self._run.cross(forced=self._overdue())
             if not self._crossed:
                 self._go_on()
 
     def _due(self) -> bool:
-        info, limits = workflow.info(), self._run.limits
-        length = info.get_current_history_length()
-        return length >= self._try_at and (
-            length >= limits.continue_at_events
-            or info.get_current_history_size() >= limits.continue_at_bytes
-            or info.is_continue_as_new_suggested()
-        )
+        info = workflow.info()
+        length, size = info.get_current_history_length(), info.get_current_history_size()
+        return length >= self._try_at and due(self._run.limits, length, size, info.is_continue_as_new_suggested())
 
     def _overdue(self) -> bool:
-        info, limits = workflow.info(), self._run.limits
-        return (
-            info.get_current_history_length() >= 5 * limits.continue_at_events
-            or info.get_current_history_size() >= 5 * limits.continue_at_bytes
-        )
+        info = workflow.info()
+        return overdue(self._run.limits, info.get_current_history_length(), info.get_current_history_size())
 
     def _drained_too_long(self, timer: asyncio.Task[None]) -> None:
         if self._crossed or timer.cancelled():
@@ -118,5 +130,5 @@ class Boundary:
         if self._drain is not None:
             self._drain.cancel()
             self._drain = None
-        self._try_at = workflow.info().get_current_history_length() + self._run.limits.continue_at_events // 4
+        self._try_at = next_try(self._run.limits, workflow.info().get_current_history_length())
         self._run.feed(happened.Resumed(workflow.time()))

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    ChildWorkflowError,
+    FailureError,
+    TerminatedError,
+)
 
+from everstep.engine import children
 from everstep.engine import commands as do
 from everstep.engine.messages import Envelope, Failure
+from everstep.engine.passes import ChildEnd
 from everstep.temporal import names
 from everstep.temporal.payloads import dump, raw
 
@@ -47,3 +58,38 @@ def run_failure(command: do.FailRun) -> ApplicationError:
         details |= {"timeout": command.timeout, "active_steps": list(command.active_steps)}
     kinds = {"step": "StepFailed", "timeout": "RunTimeout", "stuck": "RunStuck", "expired": "RequestExpired"}
     return ApplicationError(command.message, details, type=kinds.get(command.kind, "RunFailed"), non_retryable=True)
+
+
+def stop_envelope(payload: Payload, stop: str) -> Envelope:
+    """The stop event of a run, from the payload of its result, decoded by the client's codec.
+
+    Args:
+        stop: the type of stop event that the flow declares.
+    """
+    kind = payload.metadata.get(names.TYPE_METADATA, stop.encode()).decode()
+    result = json.loads(payload.data)
+    if kind != "StopEvent":
+        return Envelope(kind, result)
+    free = payload.metadata.get(names.FREE_KEYS_METADATA)
+    return Envelope(kind, {"result": result, **({} if free is None else json.loads(free))})
+
+
+def failure_details(error: BaseException) -> dict[str, Any]:
+    """The record that everstep puts on the failure of a run; empty for failures of other origin."""
+    if isinstance(error, ApplicationError) and error.details and isinstance(error.details[0], dict):
+        return cast("dict[str, Any]", error.details[0])
+    return {}
+
+
+def child_failed(run: str, error: BaseException) -> ChildEnd:
+    """How a child ended that gave no result, as the engine above it reads it."""
+    cause = error.cause if isinstance(error, ChildWorkflowError) and error.cause is not None else error
+    message = cause.message if isinstance(cause, FailureError) else str(cause)
+    details = failure_details(cause)
+    if details.get("kind") == "step" and "type" in details:
+        return ChildEnd(run, failure=Failure.from_json(details), reason=message)
+    if isinstance(cause, CancelledError):
+        return ChildEnd.failed(run, "everstep.errors.WorkflowCancelledByUser", "it was cancelled")
+    if isinstance(cause, TerminatedError):
+        return ChildEnd.failed(run, "everstep.errors.WorkflowCancelledByUser", f"it was terminated: {message}")
+    return ChildEnd.failed(run, children.failure_type(str(details.get("kind"))), message)

@@ -22,6 +22,7 @@ from everstep.judge import judge, normal_form
 from everstep.state_store import begin_state
 from everstep.temporal import names
 from everstep.temporal.boundary import Limits
+from everstep.temporal.child_watch import watch_activity
 from everstep.temporal.host import StepHost
 from everstep.temporal.lock_client import LockClient
 from everstep.temporal.payloads import raw
@@ -52,11 +53,13 @@ class FlowActivities:
         """The functions to register with a worker."""
         locks = LockClient(self._client, self.limits.payload)
         steps = [
-            StepActivity(invoker, step, self._host, self._client, self.limits.payload, locks).as_activity()
+            StepActivity(
+                invoker, step, self._host, self._client, self.limits.payload, locks, self._invokers.keys()
+            ).as_activity()
             for invoker in self._invokers.values()
             for step in invoker.specs
         ]
-        return [*steps, self._begin(), self._judge(), self._absent()]
+        return [*steps, self._begin(), self._judge(), watch_activity(self._client), self._absent()]
 
     def _begin(self) -> Callable[..., Any]:
         @activity.defn(name=names.BEGIN)

@@ -24,6 +24,7 @@ from everstep.context.snapshot import Snapshot
 from everstep.engine.messages import Envelope
 from everstep.errors import (
     ContextStateError,
+    EverstepError,
     RequestExpiredError,
     ResponseRefusedError,
     RunNotFoundError,
@@ -36,9 +37,12 @@ from everstep.events import Event, StopEvent, event_from_data, event_name, event
 from everstep.exception_data import exception_from_data
 from everstep.flow.compile import FlowTypes
 from everstep.handler import StreamItem, WorkflowHandler
+from everstep.run_path import RunPath
 from everstep.temporal import names
-from everstep.temporal.history import HistoryReader, Published, failure_details, stop_envelope
+from everstep.temporal.endings import failure_details, stop_envelope
+from everstep.temporal.history import HistoryReader, Published
 from everstep.temporal.live import put_query
+from everstep.temporal.path import run_path
 from everstep.temporal.payloads import raw
 
 SEND_AGAIN_SECONDS = 30.0
@@ -90,8 +94,13 @@ class TemporalHandler(WorkflowHandler):
         Raises:
             RunAlreadyStartedError: a run with this id is there already.
         """
-        if self._starting is not None:
+        if self._starting is None:
+            return
+        try:
             await asyncio.shield(self._starting)
+        except EverstepError as error:  # there is no run that could go on
+            self._error, self._ended = error, True
+            raise
 
     async def stop_event_result(self) -> StopEvent:
         await self.started()
@@ -170,6 +179,10 @@ class TemporalHandler(WorkflowHandler):
     async def progress(self) -> dict[str, Any]:
         return await self._query(names.PROGRESS)
 
+    async def path(self) -> RunPath:
+        await self.started()
+        return await run_path(self._client, self.run_id)
+
     def snapshot(self) -> Snapshot:
         raise ContextStateError(
             f"run {self.run_id} is on a Temporal server, which keeps it through crashes and restarts: there is nothing "
@@ -206,8 +219,8 @@ class TemporalHandler(WorkflowHandler):
                 if crossed and asyncio.get_running_loop().time() < deadline and await self._goes_on():
                     await asyncio.sleep(0.2)
                     continue
-                text = reason.message if isinstance(reason, ApplicationError) else str(reason)
-                raise ResponseRefusedError(text) from None
+                await self._refused(reason, name, body)
+                return
             except RPCError as error:
                 ended = error.status == RPCStatusCode.NOT_FOUND and not await self._goes_on()
                 if ended:
@@ -221,6 +234,19 @@ class TemporalHandler(WorkflowHandler):
                 if asyncio.get_running_loop().time() >= deadline:
                     raise
             await asyncio.sleep(0.2)
+
+    async def _refused(self, reason: BaseException, name: str, body: Mapping[str, Any]) -> None:
+        """Raise why a message was refused; or give an answer to the run below this one that has asked for it."""
+        if not isinstance(reason, ApplicationError) or reason.type != names.ELSEWHERE:
+            text = reason.message if isinstance(reason, ApplicationError) else str(reason)
+            raise ResponseRefusedError(text) from None
+        place: Mapping[str, str] = reason.details[0]
+        answer = dict(body) if name == names.RESPOND else {"type": body["type"], "answer": body["data"]}
+        if isinstance(answer.get("answer"), dict):
+            fields = cast("dict[str, Any]", answer["answer"])
+            answer["answer"] = {key: value for key, value in fields.items() if key != "request_id"}
+        below = TemporalHandler(self._client, place["run"])
+        await below._update(names.RESPOND, {**answer, "request": place["request"]})
 
     async def _goes_on(self) -> bool:
         """Whether the run is open, by this execution or a following one."""

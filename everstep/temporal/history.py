@@ -5,18 +5,17 @@ Any number of readers, from any offset, during the run and after it, across cont
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, cast
 
-from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.api.common.v1 import Payloads
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.failure.v1 import Failure as FailureProto
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from everstep.engine.messages import Envelope, Outcome
@@ -25,7 +24,8 @@ from everstep.engine.stream import shown
 from everstep.errors import RunNotFoundError
 from everstep.flow.definition import FlowDefinition
 from everstep.temporal import names
-from everstep.temporal.internal import internal_events
+from everstep.temporal.endings import failure_details, stop_envelope
+from everstep.temporal.internal import InternalEvents
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class HistoryReader:
         Args:
             after: the offset of the last event that is not wanted again.
             follow: wait for what comes, until the run ends.
-            internal: also give the engine's own events; costs a replay for each workflow task followed live.
+            internal: also give the engine's own events and the states of steps, derived from the history.
 
         Raises:
             RunNotFoundError: there is no such run, or retention has removed its beginning.
@@ -70,15 +70,17 @@ class HistoryReader:
         while execution is not None:
             following: str | None = None
             self._activities.clear()
-            engine = _EngineEvents(self._client, self._run_id) if internal else None
-            async for event in self._events(execution, follow):
-                items = [item async for item in self._decode(event)]
+            engine = InternalEvents(self._client, self._run_id) if internal else None
+            async for event, more in self._events(execution, follow):
+                items = [(event.event_id, item) async for item in self._decode(event)]
                 if engine is not None:
-                    items += [Published(found, "") for found in await engine.after(event)]
-                for index, item in enumerate(items):
-                    offset = f"{execution}:{event.event_id}:{index}"
-                    if skip.passed(offset):
-                        yield Published(item.event, offset, item.invocation, item.attempt)
+                    told = [(one.at, Published(one.event, "")) for one in await engine.after(event, more=more)]
+                    items = sorted([*items, *told], key=lambda each: each[0])
+                for at, group in groupby(items, key=lambda each: each[0]):
+                    for index, (_, item) in enumerate(group):
+                        offset = f"{execution}:{at}:{index}"
+                        if skip.passed(offset):
+                            yield Published(item.event, offset, item.invocation, item.attempt)
                 following = _next_execution(event) or following
             execution = following
 
@@ -92,11 +94,13 @@ class HistoryReader:
         info = found.raw_description.workflow_execution_info
         return info.first_run_id or found.run_id
 
-    async def _events(self, execution: str, follow: bool) -> AsyncIterator[HistoryEvent]:
+    async def _events(self, execution: str, follow: bool) -> AsyncIterator[tuple[HistoryEvent, bool]]:
+        """The events of an execution, each with whether the one behind it is at hand."""
         handle = self._client.get_workflow_handle(self._run_id, run_id=execution)
         try:
-            async for event in handle.fetch_history_events(wait_new_event=follow):
-                yield event
+            events = handle.fetch_history_events(wait_new_event=follow)
+            async for event in events:
+                yield event, events.current_page_index < len(events.current_page or ())
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
                 raise RunNotFoundError(
@@ -134,6 +138,8 @@ class HistoryReader:
 
     async def _signaled(self, event: HistoryEvent) -> Sequence[Published]:
         signal = event.workflow_execution_signaled_event_attributes
+        if signal.signal_name == names.CHILD:
+            return [Published(found, "") for found in _asked_below(await self._json(signal.input))]
         if signal.signal_name != names.PUBLISH:
             return []
         batch = await self._json(signal.input)
@@ -200,26 +206,6 @@ class HistoryReader:
         return await self._client.data_converter.decode(payloads.payloads)
 
 
-class _EngineEvents:
-    """The engine's own events of one execution, as its history grows."""
-
-    def __init__(self, client: Client, run_id: str) -> None:
-        self._client = client
-        self._run_id = run_id
-        self._history: list[HistoryEvent] = []
-        self._given = 0
-
-    async def after(self, event: HistoryEvent) -> list[Envelope]:
-        """What the workflow task that `event` completes brought; nothing for other events."""
-        self._history.append(event)
-        if event.event_type != EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
-            return []
-        seen = await internal_events(self._client, self._run_id, self._history)
-        new = seen[self._given :]
-        self._given = len(seen)
-        return new
-
-
 class _Skip:
     """Leaves out what stands up to an offset."""
 
@@ -234,20 +220,6 @@ class _Skip:
         return False
 
 
-def stop_envelope(payload: Payload, stop: str) -> Envelope:
-    """The stop event of a run, from the payload of its result, decoded by the client's codec.
-
-    Args:
-        stop: the type of stop event that the flow declares.
-    """
-    kind = payload.metadata.get(names.TYPE_METADATA, stop.encode()).decode()
-    result = json.loads(payload.data)
-    if kind != "StopEvent":
-        return Envelope(kind, result)
-    free = payload.metadata.get(names.FREE_KEYS_METADATA)
-    return Envelope(kind, {"result": result, **({} if free is None else json.loads(free))})
-
-
 def failure_envelope(error: BaseException) -> Envelope:
     """The terminal event of a run that failed."""
     details = failure_details(error)
@@ -256,13 +228,6 @@ def failure_envelope(error: BaseException) -> Envelope:
             "WorkflowTimedOutEvent", {"timeout": details.get("timeout") or 0.0, "active_steps": details["active_steps"]}
         )
     return _failed_event({"message": str(error), **details})
-
-
-def failure_details(error: BaseException) -> dict[str, Any]:
-    """The record that everstep puts on the failure of a run; empty for failures of other origin."""
-    if isinstance(error, ApplicationError) and error.details and isinstance(error.details[0], dict):
-        return cast("dict[str, Any]", error.details[0])
-    return {}
 
 
 def _raised(kind: Any) -> str:
@@ -285,6 +250,17 @@ def _failed_event(details: Mapping[str, Any]) -> Envelope:
             "elapsed_seconds": details.get("elapsed"),
         },
     )
+
+
+def _asked_below(body: Any) -> Iterator[Envelope]:
+    """The questions to people that a child tells of for the first time."""
+    items: Any = cast("dict[str, Any]", body).get("requests") if isinstance(body, dict) else None
+    for item in items or ():
+        match item:
+            case {"opened": True, "view": {"type": str(kind), "question": question}} if isinstance(question, dict):
+                yield Envelope(kind, cast("dict[str, Any]", question))
+            case _:
+                continue
 
 
 def _next_execution(event: HistoryEvent) -> str | None:

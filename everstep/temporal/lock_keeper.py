@@ -40,16 +40,15 @@ class LockKeeper:
 
     async def ask(self, arguments: Sequence[Any]) -> Any:
         """Carry out an update that asks for the lock; returns when it is granted."""
-        body = _body(arguments)
-        key = _key(body)
-        lease = body.get("lease")
-        if key is None or not isinstance(lease, int | float) or not 0 < lease < LONGEST_LEASE:
+        asked = lock_request(workflow.time(), arguments)
+        if asked is None:
             raise _refusal("a lock is asked for by invocation, edit, token and lease")
         if self._closed:
             raise _refusal("the run goes on in its next execution")
         asking: asyncio.Future[Any] = asyncio.Future()
+        key = asked.invocation, asked.edit, asked.token
         self._asking[key] = asking
-        self._feed(happened.LockRequested(workflow.time(), *key, float(lease)))
+        self._feed(asked)
         try:
             return await asking
         finally:
@@ -58,16 +57,11 @@ class LockKeeper:
 
     def released(self, arguments: Sequence[Any]) -> None:
         """Carry out a signal that gives the lock back, or tells that a block is still there; else it is ignored."""
-        body = _body(arguments)
-        key = _key(body)
-        changes = body.get("changes")
-        base: Any = body.get("base", ())
-        if key is None or not _are_changes(changes) or not _are_changes(base):
+        released = lock_release(workflow.time(), arguments)
+        if released is None:
             workflow.logger.warning("ignored a signal that releases no lock")
-        elif body.get("alive"):
-            self._feed(happened.LockRenewed(workflow.time(), *key))
         else:
-            self._feed(happened.LockReleased(workflow.time(), *key, changes, base))
+            self._feed(released)
 
     def granted(self, command: do.GrantLock) -> None:
         """Answer an update: it has the lock."""
@@ -89,6 +83,27 @@ class LockKeeper:
         for asking in self._asking.values():
             if not asking.done():
                 asking.set_exception(_refusal("the run goes on in its next execution"))
+
+
+def lock_request(now: float, arguments: Sequence[Any]) -> happened.LockRequested | None:
+    """The input that an update's arguments are, which asks for the lock; None if they are none."""
+    body = _body(arguments)
+    key, lease = _key(body), body.get("lease")
+    if key is None or not isinstance(lease, int | float) or not 0 < lease < LONGEST_LEASE:
+        return None
+    return happened.LockRequested(now, *key, float(lease))
+
+
+def lock_release(now: float, arguments: Sequence[Any]) -> happened.LockReleased | happened.LockRenewed | None:
+    """The input that a signal's arguments are, which gives the lock back or keeps it; None if they are none."""
+    body = _body(arguments)
+    key, changes = _key(body), body.get("changes")
+    base: Any = body.get("base", ())
+    if key is None or not _are_changes(changes) or not _are_changes(base):
+        return None
+    if body.get("alive"):
+        return happened.LockRenewed(now, *key)
+    return happened.LockReleased(now, *key, changes, base)
 
 
 def _first(states: Mapping[int, Any], size: int) -> list[Any]:

@@ -17,6 +17,7 @@ from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.service import RPCError, RPCStatusCode
 
 from everstep.errors import RunNotFoundError
+from everstep.temporal import names
 
 Kind = Literal["no_worker", "unknown_flow", "fault", "busy", "retrying"]
 
@@ -25,6 +26,9 @@ POLLER_SECONDS = 90.0
 
 QUIET_SECONDS = 2.0
 """How long something may wait for a worker before that is worth telling."""
+
+CHILDREN_ASKED = 10
+"""How many children of a run are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ async def obstacles(client: Client, run_id: str) -> list[Obstacle]:
         raise
     if found.close_time is not None:
         return []
-    return [*await _of_flow(client, found), *await _of_steps(client, found)]
+    return [*await _of_flow(client, found), *await _of_steps(client, found), *await _of_children(client, found)]
 
 
 async def has_worker(client: Client, task_queue: str, *, steps: bool = False) -> bool:
@@ -105,6 +109,21 @@ async def _of_steps(client: Client, found: WorkflowExecutionDescription) -> list
             if age >= QUIET_SECONDS:
                 out[step] = await _of_waiting_step(client, found, step, age)
     return list(out.values())
+
+
+async def _of_children(client: Client, found: WorkflowExecutionDescription) -> list[Obstacle]:
+    """What holds the children up: those of this execution, and those of an earlier one that are looked after."""
+    info = found.raw_description
+    runs = [child.workflow_id for child in info.pending_children]
+    watched = [one.activity_id for one in info.pending_activities if one.activity_type.name == names.WATCH]
+    out: list[Obstacle] = []
+    for run in [*runs, *(name.removeprefix("child-") for name in watched)][:CHILDREN_ASKED]:
+        try:
+            below = await obstacles(client, run)
+        except RunNotFoundError:
+            continue
+        out += [Obstacle(one.kind, f"child run {run}: {one.text}") for one in below]
+    return out
 
 
 async def _of_waiting_step(client: Client, found: WorkflowExecutionDescription, step: str, age: float) -> Obstacle:

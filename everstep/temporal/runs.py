@@ -22,6 +22,8 @@ RunStatus = Literal["running", "completed", "failed", "cancelled", "terminated",
 """Where a run stands: Temporal's statuses in lower case. A run past its own `timeout` counts as failed."""
 
 STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
+BELOW = 1000
+"""How many children of a run are ended with it at one go."""
 INBOX_RUNS = 500
 """How many waiting runs an inbox asks, unless it is told otherwise."""
 
@@ -141,6 +143,29 @@ async def cancel_reason(client: Client, run: RunSummary) -> str:
     return ""
 
 
+async def terminate_run(client: Client, run_id: str, reason: str = "") -> list[str]:
+    """End a run at once, without a worker, and the runs below it; gives their ids.
+
+    The server's index finds what is below; where it keeps none, children end when they have something to tell.
+
+    Raises:
+        RunNotFoundError: there is no such run.
+    """
+    run = await find_run(client, run_id)
+    await client.get_workflow_handle(run_id, run_id=run.execution).terminate(reason=reason or None)
+    ended = [run_id]
+    try:
+        below = await _find(client, f"ParentWorkflowId = {_quoted(run_id)} AND ExecutionStatus = 'Running'", BELOW)
+    except (WorkflowRuntimeError, RPCError):
+        return ended
+    for child in below:
+        try:
+            ended += await terminate_run(client, child.run_id, reason)
+        except (RunNotFoundError, RPCError):
+            continue  # it has ended meanwhile
+    return ended
+
+
 async def list_runs(
     client: Client,
     *,
@@ -204,8 +229,20 @@ async def inbox(
             await _ask(client, run, box)
 
     await asyncio.gather(*(ask(run) for run in runs[:limit]))
+    _drop_repeated(box)
     box.requests.sort(key=lambda found: (found.request.get("due_at") or "~", found.request.get("asked_at") or ""))
     return box
+
+
+def _drop_repeated(box: Inbox) -> None:
+    """A request of a child is told by the runs above it too: the child's own telling is kept, where there is one."""
+    own = {(found.run_id, found.request["id"]) for found in box.requests if "run" not in found.request}
+    kept: dict[tuple[str, str], OpenRequest] = {}
+    for found in box.requests:
+        run, name = found.request.get("run", found.run_id), found.request.get("request", found.request["id"])
+        if "run" not in found.request or (run, name) not in own:
+            kept.setdefault((run, name), found)
+    box.requests = list(kept.values())
 
 
 async def _ask(client: Client, run: RunSummary, box: Inbox) -> None:

@@ -99,6 +99,7 @@ class TemporalRuntime:
         run_id: str | None = None,
         timeout: float | None = None,
         task_queue: str | None = None,
+        state: Mapping[str, Any] | None = None,
     ) -> TemporalHandler:
         """Start a flow by its name, with the fields of its start event as plain JSON; its class is not needed.
 
@@ -108,12 +109,15 @@ class TemporalRuntime:
             run_id: the run's id, to find it by; by default a new one.
             timeout: bounds the run, in seconds.
             task_queue: instead of this runtime's.
+            state: what the run's state begins with, as plain JSON, such as the `state()` of another run.
 
         Raises:
             RunAlreadyStartedError: a run with this id is there already.
         """
         run_id = run_id or str(uuid.uuid4())
-        options = {} if timeout is None else {"timeout": timeout}
+        options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
+        if state is not None:
+            options["state"] = dict(state)
         await self._start(flow, start or {}, run_id, options, task_queue)
         return TemporalHandler(self.client, run_id)
 

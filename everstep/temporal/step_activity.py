@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -55,6 +55,7 @@ class StepActivity:
         client: Client,
         payload_limit: int | None,
         locks: LockClient,
+        served: Collection[str],
     ) -> None:
         self._invoker = invoker
         self._step = step
@@ -62,6 +63,7 @@ class StepActivity:
         self._client = client
         self._payload_limit = payload_limit
         self._locks = locks
+        self._served = served
         self._local = LocalTallies()
 
     def as_activity(self) -> Callable[..., Any]:
@@ -127,7 +129,8 @@ class StepActivity:
         while True:
             try:
                 outcome = await self._try(call, attempts, publisher, self._locks.of(call, info, tally))
-                again = outcome.wait is not None or outcome.gathers
+                self._note_unserved(outcome)
+                again = outcome.suspended or outcome.gathers
                 return replace(outcome, tries=attempts.tries(time.time())) if again else outcome
             except asyncio.CancelledError:
                 details = activity.cancellation_details()
@@ -206,6 +209,17 @@ class StepActivity:
             raise
         finally:
             lock.close()
+
+    def _note_unserved(self, outcome: Outcome) -> None:
+        """Say so where a step runs a flow that this worker does not have: perhaps no worker has it."""
+        for flow in dict.fromkeys(call.flow for call in outcome.calls if call.task_queue is None):
+            if flow not in self._served:
+                _log.warning(
+                    "step %r runs flow %s, which this worker does not serve: the child waits for a worker of this task "
+                    "queue that does. Add it to the worker's flows.",
+                    self._step,
+                    flow,
+                )
 
     async def _fetch_state(self, call: StepCall) -> Mapping[str, Any]:
         """The run's state by query, for a step whose run has outgrown what rides along."""

@@ -91,12 +91,17 @@ async def step_changes(client: Client, run_id: str, *, follow: bool = False) -> 
         RunNotFoundError: there is no such run, or retention has removed its beginning.
     """
     reader = _StepReader(client)
-    async for event in _history(client, run_id, follow):
+    async for event in history_events(client, run_id, follow=follow):
         for change in await reader.read(event):
             yield change
 
 
-async def _history(client: Client, run_id: str, follow: bool) -> AsyncIterator[HistoryEvent]:
+async def history_events(client: Client, run_id: str, *, follow: bool = False) -> AsyncIterator[HistoryEvent]:
+    """The history of a run, from its beginning, across continue-as-new; with `follow`, until it ends.
+
+    Raises:
+        RunNotFoundError: there is no such run, or retention has removed its beginning.
+    """
     try:
         found = await client.get_workflow_handle(run_id).describe()
         execution: str | None = found.raw_description.workflow_execution_info.first_run_id or found.run_id

@@ -39,6 +39,10 @@ LOCAL_STREAK = 50
 """After how many local steps in one workflow task the chain is broken, so that history is kept and messages come in."""
 
 
+DEFERRED = "next workflow task"
+"""The name of the timer that brings about a workflow task for steps that were put off."""
+
+
 class StepRunner:
     """The steps under way in this execution.
 
@@ -63,12 +67,11 @@ class StepRunner:
     def run(self, command: do.RunStep) -> None:
         """Start a step, now or in the next workflow task."""
         step = self._engine.definition.steps[command.step]
-        call = self._call(command, step)
-        data = dump(call.to_json())
+        call, data = step_input(self._engine, command, workflow.info().workflow_id)
         limit = self._limits.payload
         if limit is not None and len(data) > limit:
             self._report(
-                happened.StepFailed(workflow.time(), command.invocation, _too_large(step.name, len(data), limit))
+                happened.StepFailed(workflow.time(), command.invocation, too_large(step.name, len(data), limit))
             )
         elif self._fits(step, len(data)):
             self._start(command, step, data, call.event_name)
@@ -92,18 +95,6 @@ class StepRunner:
         for task in self._tasks.values():
             task.cancel()
         self._tasks.clear()
-
-    def _call(self, command: do.RunStep, step: StepDefinition) -> StepCall:
-        run = self._engine.run
-        rides = step.needs_context and (step.local or run.state_size <= STATE_RIDES_ALONG)
-        return StepCall(
-            workflow.info().workflow_id,
-            command.invocation,
-            command.event,
-            command.batch,
-            run.state if rides else None,
-            command.record,
-        )
 
     def _fits(self, step: StepDefinition, size: int) -> bool:
         """Whether one more step may be scheduled by the present workflow task."""
@@ -160,7 +151,7 @@ class StepRunner:
         self._deferred.append(command)
         if not self._deferring:
             self._deferring = True
-            task = asyncio.create_task(workflow.sleep(timedelta(milliseconds=1), summary="next workflow task"))
+            task = asyncio.create_task(workflow.sleep(timedelta(milliseconds=1), summary=DEFERRED))
             task.add_done_callback(self._run_deferred)
 
     def _run_deferred(self, _: asyncio.Task[None]) -> None:
@@ -171,7 +162,24 @@ class StepRunner:
                 self.run(command)
 
 
-def _too_large(step: str, size: int, limit: int) -> Failure:
+def step_input(engine: Engine, command: do.RunStep, run_id: str) -> tuple[StepCall, bytes]:
+    """What a step is given, and how it is written; small state rides along."""
+    step, run = engine.definition.steps[command.step], engine.run
+    rides = step.needs_context and (step.local or run.state_size <= STATE_RIDES_ALONG)
+    call = StepCall(
+        run_id,
+        command.invocation,
+        command.event,
+        command.batch,
+        run.state if rides else None,
+        command.record,
+        bool(step.parameters),
+    )
+    return call, dump(call.to_json())
+
+
+def too_large(step: str, size: int, limit: int) -> Failure:
+    """The failure of a step whose input the server would not take."""
     return Failure(
         "PayloadTooLarge",
         f"the input of step {step!r} has {size} bytes, over the server's limit of {limit}; pass references instead of "

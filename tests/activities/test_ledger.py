@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from activities.errors import LedgerConflict, LedgerUnavailable
+from activities.errors import LedgerConflict, LedgerLimitExceeded, LedgerUnavailable
 from activities.ledger import Ledger
 
 
@@ -43,6 +43,16 @@ def test_a_key_cannot_pay_two_things(ledger: Ledger, order: str, amount: int) ->
     with pytest.raises(LedgerConflict, match="k1 was made for order A-1 over 4200 cents"):
         ledger.pay("k1", order, amount, "broken")
     assert ledger.payments() == [first]
+
+
+def test_an_order_is_not_refunded_beyond_its_limit(ledger: Ledger) -> None:
+    """Payments are held against what was paid before; the same key again is still that payment, not another one."""
+    first = ledger.pay("k1", "A-1", 4_000, "broken", at_most=5_000)
+    with pytest.raises(LedgerLimitExceeded, match="4000 cents were refunded before; 1001 more would be over the 5000"):
+        ledger.pay("k2", "A-1", 1_001, "late", at_most=5_000)
+    assert ledger.pay("k1", "A-1", 4_000, "broken", at_most=5_000) == first
+    ledger.pay("k3", "A-1", 1_000, "late", at_most=5_000)
+    assert ledger.refunded("A-1") == 5_000
 
 
 @pytest.mark.parametrize(("key", "amount"), [("", 1), ("k", 0), ("k", -5)])

@@ -157,6 +157,31 @@ def test_a_loop_through_a_stream_comes_to_an_end() -> None:
     assert feeds(Flow) == {"split": ("join",)}
 
 
+def test_a_step_with_several_parameters_is_reached_by_all_of_them() -> None:
+    """Its stream is the one in which all of its events are; the definition names the parameters, also after JSON."""
+
+    class Flow(Workflow):
+        @step
+        async def split(self, ev: StartEvent) -> list[Piece]: ...
+
+        @step
+        async def part(self, ev: Piece) -> list[Part]: ...
+
+        @step
+        async def both(self, piece: Piece, part: Part) -> Done: ...
+
+        @step
+        async def joined(self, evs: list[Done]) -> StopEvent: ...
+
+    definition = compile_flow(Flow)
+    assert feeds(Flow) == {}
+    both = definition.steps["both"]
+    assert [(each.name, each.accepts) for each in both.parameters] == [("piece", ("Piece",)), ("part", ("Part",))]
+    assert both.accepts == ("Piece", "Part")
+    assert FlowDefinition.from_json(json.loads(json.dumps(definition.to_json()))) == definition
+    assert "parameters" not in definition.to_json()["steps"][0]
+
+
 def test_what_a_handler_returns_is_on_the_stream_of_the_failed_step() -> None:
     """A failed member is replaced by what its handler makes of it."""
 

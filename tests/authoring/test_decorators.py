@@ -56,7 +56,8 @@ def test_a_signature_says_what_a_step_takes_and_returns() -> None:
             """
 
     spec = spec_of(Flow.go)
-    assert (spec.name, spec.event_parameter, spec.accepts) == ("go", "ev", (First, Second))
+    assert (spec.name, spec.accepts) == ("go", (First, Second))
+    assert [(each.name, each.accepts) for each in spec.parameters] == [("ev", (First, Second))]
     assert (spec.context_parameter, spec.state_type) == ("ctx", int)
     assert [(each.name, each.annotation) for each in spec.resources] == [("db", str)]
     assert (spec.returns, spec.returns_list, spec.signature.returns_none) == ((StopEvent,), (First, Second), True)
@@ -82,6 +83,18 @@ def test_a_list_parameter_is_a_join(hint: Any, take: int | None) -> None:
     Flow.go.__annotations__["evs"] = hint
     spec = spec_of(step(Flow.go))
     assert (spec.join, spec.signature.take, spec.accepts) == (True, take, (First,))
+
+
+def test_a_step_may_take_several_events() -> None:
+    """Each parameter has types of its own, and together they are what the step takes."""
+
+    class Flow:
+        @step
+        async def go(self, a: First, ctx: Handle[int], b: First | Second) -> StopEvent: ...
+
+    spec = spec_of(Flow.go)
+    assert [(each.name, each.accepts) for each in spec.parameters] == [("a", (First,)), ("b", (First, Second))]
+    assert (spec.accepts, spec.join, spec.context_parameter) == ((First, Second), False, "ctx")
 
 
 def test_arguments_become_options() -> None:
@@ -164,7 +177,10 @@ class Bad:
     def returns_tuple(self: Any, ev: StartEvent) -> tuple[First, ...]: ...
     def any_arguments(self: Any, *args: StartEvent) -> StopEvent: ...
     def any_keywords(self: Any, ev: StartEvent, **more: int) -> StopEvent: ...
-    def two_events(self: Any, a: First, b: Second) -> StopEvent: ...
+    def list_and_event(self: Any, a: First, evs: list[Second]) -> StopEvent: ...
+    def two_lists(self: Any, a: list[First], b: list[Second]) -> StopEvent: ...
+    def one_or_none(self: Any, a: First, b: Second | None) -> StopEvent: ...
+    def one_by_default(self: Any, a: First = First(), b: Second = Second()) -> StopEvent: ...  # noqa: B008
     def two_contexts(self: Any, ev: First, a: Handle[int], b: Handle[int]) -> StopEvent: ...
     def collect_no_list(self: Any, ev: Annotated[First, Collect()]) -> StopEvent: ...
     def by_position(self: Any, ev: First, /) -> StopEvent: ...
@@ -185,7 +201,10 @@ class Bad:
         (Bad.returns_tuple, r"returns tuple.*, which is no event"),
         (Bad.any_arguments, r"takes \*args, which nothing can fill: name each"),
         (Bad.any_keywords, r"takes \*\*more, which nothing can fill: name each"),
-        (Bad.two_events, r"takes several events \('a', 'b'\).* union"),
+        (Bad.list_and_event, "takes the list 'evs' beside 'a', .* let a step of its own take the list"),
+        (Bad.two_lists, "takes the list 'a' beside 'b'"),
+        (Bad.one_or_none, "takes several events, of which 'b' may be left out.* remove the default or the None"),
+        (Bad.one_by_default, "takes several events, of which 'a' may be left out"),
         (Bad.two_contexts, "takes two contexts, 'a' and 'b': keep one"),
         (Bad.collect_no_list, "has Collect on parameter 'ev', which is no list: write"),
         (Bad.by_position, "takes 'ev' by position only.* remove the slash"),
@@ -268,3 +287,9 @@ def test_a_handler_takes_the_failure_and_nothing_else() -> None:
         class Wrong:
             @catch_error
             def mend(self, ev: StartEvent) -> StopEvent: ...
+
+    with pytest.raises(WorkflowValidationError, match="annotate its event parameter with StepFailedEvent"):
+
+        class Two:
+            @catch_error
+            def mend(self, a: StepFailedEvent, b: StepFailedEvent) -> StopEvent: ...

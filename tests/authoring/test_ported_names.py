@@ -74,6 +74,11 @@ PickleSerializer(*, allowed_types=None) < JsonSerializer BaseSerializer
     """,
     "everstep.context.state_store": """
 DictState()
+  .get(key, default=None)
+  .keys()
+  .values()
+  .items()
+  .to_dict()
 InMemorySerializedState
 InMemoryStateStore(initial_state) < StateStoreFacade
   .to_dict(serializer)
@@ -141,6 +146,11 @@ WorkflowValidationError < Exception
 CollectionReleaseEvent
 DictLikeModel
 Event()
+  .get(key, default=None)
+  .keys()
+  .values()
+  .items()
+  .to_dict()
 HumanResponseEvent() < Event
 IdleReleasedEvent
 InputRequiredEvent() < Event
@@ -218,6 +228,8 @@ retry_all(*retries)
 retry_always()
 retry_any(*retries)
 retry_if_exception(predicate)
+  .__or__(other)
+  .__and__(other)
 retry_if_exception_cause_type(exception_types=...)
 retry_if_exception_message(message=None, match=None)
 retry_if_exception_type(exception_types=...) < retry_if_exception
@@ -227,6 +239,8 @@ retry_never()
 retry_policy(retry=None, wait=..., stop=...)
 retry_unless_exception_type(exception_types=...) < retry_if_not_exception_type retry_if_exception
 stop_after_attempt(max_attempt_number)
+  .__or__(other)
+  .__and__(other)
 stop_after_delay(max_delay)
 stop_all(*stops)
 stop_any(*stops)
@@ -237,6 +251,7 @@ wait_combine(*strategies)
 wait_exponential(multiplier=1.0, exp_base=2.0, max=60.0, min=0.0)
 wait_exponential_jitter(initial=1.0, exp_base=2.0, max=60.0, jitter=1.0)
 wait_fixed(wait)
+  .__add__(other)
 wait_full_jitter(multiplier=1.0, exp_base=2.0, max=60.0, min=0.0)
 wait_incrementing(start=0.0, increment=100.0, max=...)
 wait_none() < wait_fixed

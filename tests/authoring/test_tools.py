@@ -194,7 +194,7 @@ MODEL = ScriptedModel()
     [
         (lambda: Agent("a/b", model=MODEL), "no usable name"),
         (lambda: Agent("a"), "has no model"),
-        (lambda: Agent("a", model=cast("Any", "gpt")), "no method chat"),
+        (lambda: Agent("a", model=cast("Any", "gpt")), "which is none: give a ChatModel"),
         (lambda: Agent("a", model=MODEL, output_type=cast("Any", dict)), "give a pydantic model"),
         (lambda: Agent("a", model=MODEL, tools=[helper, helper]), "two tools named 'helper'"),
         (lambda: Agent("a", model=MODEL, can_handoff_to="b"), "a list of agents' names"),

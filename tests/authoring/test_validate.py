@@ -226,6 +226,72 @@ def test_a_join_that_no_stream_feeds() -> None:
     assert only(Flow).startswith("Step 'join' joins list[A], and no stream brings it: let a step before it return list")
 
 
+def test_several_events_that_never_come_together() -> None:
+    """One in a stream, the other outside of it: the step could never start."""
+
+    class Flow(Workflow):
+        @step
+        async def split(self, ev: StartEvent) -> list[A]: ...
+
+        @step
+        async def beside(self, ev: StartEvent) -> C: ...
+
+        @step
+        async def both(self, a: A, c: C) -> StopEvent: ...
+
+    assert only(Flow) == (
+        "Step 'both' starts when one event for each parameter has come in one place, and these never do: 'a' (A) comes "
+        "in the streams of step 'split'; 'c' (C) comes outside of streams. Let them come in the same stream, or take "
+        "one and wait for the other with ctx.wait_for_event."
+    )
+
+
+def test_several_events_that_come_together() -> None:
+    """In a stream, behind a join, from outside, or as an answer and what is beside it."""
+
+    class InStream(Workflow):
+        @step
+        async def split(self, ev: StartEvent) -> list[A]: ...
+
+        @step
+        async def make(self, ev: A) -> C: ...
+
+        @step
+        async def both(self, a: A, c: C) -> B: ...
+
+        @step
+        async def end(self, evs: list[B]) -> StopEvent: ...
+
+    class BehindJoin(Workflow):
+        @step
+        async def split(self, ev: StartEvent) -> list[A]: ...
+
+        @step
+        async def beside(self, ev: StartEvent) -> InputRequiredEvent: ...
+
+        @step
+        async def joined(self, evs: list[A]) -> C: ...
+
+        @step
+        async def both(self, ev: HumanResponseEvent, c: C) -> StopEvent: ...
+
+    assert problems(InStream) == []
+    assert problems(BehindJoin) == []
+
+
+def test_what_leads_to_nothing_but_one_of_several_events() -> None:
+    """A parameter whose event nobody makes is told as such."""
+
+    class Flow(Workflow):
+        @step
+        async def go(self, ev: StartEvent) -> A: ...
+
+        @step
+        async def both(self, a: A, c: C) -> StopEvent: ...
+
+    assert only(Flow).startswith("Step 'both' takes C, which no step returns")
+
+
 def test_handlers_that_name_no_step_a_handler_or_the_same_step() -> None:
     """Which handler covers which step must be clear."""
 

@@ -4,6 +4,8 @@ import asyncio
 import time
 
 from everstep import Context, Workflow, step
+from everstep.agent import Agent, AgentWorkflow, tool
+from everstep.agent.testing import ScriptedModel, calls
 from everstep.events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
 from everstep.retry_policy import ConstantDelayRetryPolicy
 
@@ -53,6 +55,14 @@ class Shop(Workflow):
         return StopEvent(result={"approved": ev.approved, "item": await ctx.store.get("item")})
 
 
+class Wholesale(Workflow):
+    """Has an order handled by the shop, as a child."""
+
+    @step
+    async def order(self, ctx: Context, ev: Order) -> StopEvent:
+        return StopEvent(result=await ctx.run(Shop, item=ev.item, amount=ev.amount))
+
+
 class Broken(Workflow):
     """Fails in its only step."""
 
@@ -77,3 +87,15 @@ class Flaky(Workflow):
     def try_it(self, ev: StartEvent) -> StopEvent:
         time.sleep(0.01)
         return StopEvent(result="worked")
+
+
+@tool(approval=True, assignee="finance")
+async def refund(cents: int) -> str:
+    """Pay back."""
+    return f"{cents} paid"
+
+
+class Desk(AgentWorkflow):
+    def __init__(self) -> None:
+        model = ScriptedModel(calls(("refund", {"cents": 700})), "It is paid.", "You asked for 700.")
+        super().__init__([Agent(tools=[refund], model=model)])

@@ -59,6 +59,29 @@ def test_a_request_is_found_refused_answered_and_told(shell: Shell) -> None:
     assert "has ended" in late.err
 
 
+def test_a_conversation_with_an_agent(shell: Shell) -> None:
+    """Its tool waits in the inbox, is approved there, and `--continue` goes on with what was said."""
+    first, second = an_id(), an_id()
+    shell.starter("run", "Desk", "user_msg=My money back, please", "--id", first)
+
+    def asked() -> list[dict[str, object]]:
+        return [one for one in shell.starter("inbox").json["requests"] if one["run"] == first]
+
+    request = eventually(asked)[0]
+    assert (request["question"]["tool_name"], request["question"]["tool_kwargs"]) == ("refund", {"cents": 700})
+    assert request["assignee"] == "finance"
+    assert shell.starter("respond", first, "approved=true", "arguments.cents=350").code == 0
+    assert shell.starter("result", first).json["response"]["content"] == "It is paid."
+    ended = shell.starter("run", "Desk", "user_msg=How much?", "--continue", first, "--id", second, "--follow")
+    assert ended.lines[-1]["result"]["response"]["content"] == "You asked for 700."
+    said = [message["content"] for message in shell.starter("state", second).json["chat_history"]]
+    assert said[0] == "My money back, please"
+    assert said[2].startswith('A person changed the arguments to {"cents": 350}.')
+    missing = shell.starter("run", "Desk", "user_msg=How much?", "--continue", "nobody")
+    assert missing.code != 0
+    assert "nobody" in missing.err
+
+
 def test_a_stream_is_read_on_from_an_offset(shell: Shell) -> None:
     """`stream` works after the end of a run, and `--after` leaves out what was read."""
     run = an_id()
@@ -183,3 +206,29 @@ def test_fields_that_are_not_declared_are_noted(shell: Shell) -> None:
     eventually(lambda: [one for one in shell.starter("inbox").json["requests"] if one["run"] == run])
     answered = shell.starter("respond", run, "approved=true", "limmit=3")
     assert (answered.code, "field limmit is not declared by Approval" in answered.err) == (0, True)
+
+
+def test_what_a_child_asks_is_found_and_answered_at_the_run_above(shell: Shell) -> None:
+    """Inbox and show tell the request; respond to either run reaches the child, and says why it refuses."""
+    run = an_id()
+    shell.starter("run", "Wholesale", "item=tea", "amount=300", "--id", run)
+    child = f"{run}/order-1"
+    asked = eventually(lambda: [one for one in shell.starter("inbox").json["requests"] if one["run"] == child])
+    assert [one["id"] for one in asked] == ["check-1"]
+    shown = eventually(lambda: (found := shell.starter("show", run).json)["requests"] and found)
+    assert [one["id"] for one in shown["requests"]] == [f"{child}/check-1"]
+    assert [(one["run"], one["flow"], one["step"]) for one in shown["children"]] == [(child, "Shop", "order")]
+    refused = shell.starter("respond", run, "approved=perhaps")
+    assert refused.code == 1
+    assert "approved" in refused.err
+    assert shell.starter("respond", run, "approved=true", "--request", f"{child}/check-1").code == 0
+    assert shell.starter("result", run).json == {"approved": True, "item": "tea"}
+
+
+def test_terminating_a_run_ends_its_children(shell: Shell) -> None:
+    """The output tells how many; none is left behind."""
+    run = an_id()
+    shell.starter("run", "Wholesale", "item=tea", "amount=300", "--id", run)
+    eventually(lambda: shell.starter("show", run).json["requests"])
+    assert shell.starter("cancel", run, "--terminate").json["below"] == [f"{run}/order-1"]
+    assert shell.starter("show", f"{run}/order-1").json["status"] == "terminated"

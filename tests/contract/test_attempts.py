@@ -238,3 +238,30 @@ async def test_an_error_that_says_when_to_come_back_is_obeyed(driver: Driver) ->
     """The wait that is made for it waits just as long, also where nobody has to wait for real."""
     asked = [driver.span(0.3, 3_600), 0.05]
     assert sum(asked) <= await (await driver.run(Obedient, asked=asked)) < sum(asked) + 5
+
+
+class Confused:
+    """Gives what is no answer, or fails itself."""
+
+    def next(self, elapsed_time: float, attempts: int, error: Exception, *, seed: int | None = None) -> float | None:
+        if "raise" in str(error):
+            raise LookupError("no such error")
+        return "soon" if "text" in str(error) else float("inf")  # type: ignore[return-value]
+
+
+class BadPolicy(Workflow):
+    @step(retry_policy=Confused())
+    async def work(self, ev: StartEvent) -> StopEvent:
+        raise ConnectionError(ev.how)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"), [("text", "next() gave 'soon'"), ("inf", "next() gave inf"), ("raise", "no such error")]
+)
+async def test_a_policy_that_gives_no_answer_fails_the_step(driver: Driver, how: str, said: str) -> None:
+    """Its fault is told, with the error that it was asked about as the cause; nothing is tried for ever."""
+    failed = (await driver.see(BadPolicy, how=how)).events[-1]
+    assert isinstance(failed, WorkflowFailedEvent)
+    assert said in str(failed.exception)
+    assert repr(failed.exception.__cause__) == f"ConnectionError('{how}')"
+    assert failed.attempts == 1

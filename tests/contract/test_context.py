@@ -64,6 +64,7 @@ async def test_a_context_has_one_run_at_a_time(driver: Driver) -> None:
     assert await driver.asked(handler, lambda: ctx.store.get("waits")) is True
     assert await driver.asked(handler, ctx.running_steps) == []
     ctx.send_event(Note(text="done"))
+    await driver.in_status(handler, "completed")
     assert await handler == "done"
     assert not ctx.is_running
     assert await (await driver.run(flow, ctx=handler.ctx)).cancel_run() is None

@@ -1,5 +1,7 @@
 """Steps that have failed for good: what the run says, and the handlers that take it from there."""
 
+from datetime import datetime
+
 import pytest
 
 from everstep import Context, Workflow, catch_error, step
@@ -81,6 +83,24 @@ async def test_a_handler_takes_what_failed(driver: Driver) -> None:
     assert seen.result == ["work", "StartEvent", "luck", "ValueError", "bad luck", 2]
     assert seen.state == {"rescued": True}
     assert seen.types() == ["StopEvent"]
+
+
+class Timed(Workflow):
+    @step(retry_policy=retry_policy(wait=wait_fixed(1.2), stop=stop_after_attempt(2)))
+    async def work(self, ev: StartEvent) -> StopEvent:
+        raise ValueError("no")
+
+    @catch_error
+    async def rescue(self, ev: StepFailedEvent) -> StopEvent:
+        return StopEvent(result=[ev.elapsed_seconds, ev.failed_at.isoformat(), "in work" in ev.traceback])
+
+
+async def test_a_handler_is_told_how_long_it_took_and_when(driver: Driver) -> None:
+    """From the first attempt to the last failure, waits included; the time has a zone."""
+    elapsed, failed_at, traced = await (await driver.run(Timed))
+    assert 1.2 <= elapsed + 0.05 < 10
+    assert datetime.fromisoformat(failed_at).tzinfo is not None
+    assert traced
 
 
 class Scoped(Workflow):

@@ -93,6 +93,102 @@ async def test_take_is_content_with_fewer(driver: Driver) -> None:
     assert (await driver.see(FirstOfThem, seconds=[0])).result == [0]
 
 
+class Mixed(Workflow):
+    @step
+    async def split(self, ev: StartEvent) -> list[Page] | Read | None:
+        if ev.what == "list":
+            return [Page(number=n) for n in range(3)]
+        return Read(number=7) if ev.what == "one" else None
+
+    @step
+    async def read(self, ev: Page) -> Read:
+        return Read(number=ev.number)
+
+    @step
+    async def single(self, ev: Read) -> StopEvent | None:
+        return StopEvent(result="one") if ev.number == 7 else None
+
+    @step
+    async def join(self, evs: list[Read]) -> StopEvent:
+        return StopEvent(result=len(evs))
+
+
+@pytest.mark.parametrize(("what", "result"), [("list", 3), ("one", "one"), ("none", None)])
+async def test_a_step_may_return_a_list_or_one_event_or_none(driver: Driver, what: str, result: object) -> None:
+    """The list opens a stream and is joined; one event goes on as ever; None opens no stream, and here leaves the run
+    with nothing to do."""
+    seen = await driver.see(Mixed, what=what)
+    assert seen.result == result
+    assert (seen.error is not None) == (what == "none")
+
+
+class Skipped(Event):
+    number: int
+
+
+class Either(Workflow):
+    @step
+    async def split(self, ev: StartEvent) -> list[Page]:
+        return [Page(number=n) for n in range(5)]
+
+    @step
+    async def read(self, ev: Page) -> Read | Skipped:
+        return Read(number=ev.number) if ev.number % 2 else Skipped(number=ev.number)
+
+    @step
+    async def join(self, evs: list[Read | Skipped]) -> StopEvent:
+        return StopEvent(result=sorted([ev.number, type(ev).__name__] for ev in evs))
+
+
+async def test_a_join_may_take_several_types(driver: Driver) -> None:
+    """All members of the stream that are of one of them come in one list, each as what it is."""
+    assert (await driver.see(Either)).result == [
+        [0, "Skipped"],
+        [1, "Read"],
+        [2, "Skipped"],
+        [3, "Read"],
+        [4, "Skipped"],
+    ]
+
+
+class Counted(Event):
+    what: str
+    count: int
+
+
+class Several(Workflow):
+    @step
+    async def split(self, ev: StartEvent) -> list[Page]:
+        return [Page(number=n) for n in range(5)]
+
+    @step
+    async def read(self, ev: Page) -> Read | Skipped:
+        return Read(number=ev.number) if ev.number % 2 else Skipped(number=ev.number)
+
+    @step
+    async def done(self, evs: list[Read]) -> Counted:
+        return Counted(what="read", count=len(evs))
+
+    @step
+    async def left(self, evs: list[Skipped]) -> Counted:
+        return Counted(what="skipped", count=len(evs))
+
+    @step
+    async def first(self, evs: Annotated[list[Read | Skipped], Collect(Take(1))]) -> Counted:
+        return Counted(what="first", count=len(evs))
+
+    @step(num_workers=1)
+    async def end(self, ctx: Context, ev: Counted) -> StopEvent | None:
+        found = {**await ctx.store.get("found", default={}), ev.what: ev.count}
+        await ctx.store.set("found", found)
+        return StopEvent(result=found) if len(found) == 3 else None
+
+
+async def test_a_stream_may_have_several_joins(driver: Driver) -> None:
+    """Each gets the members that are its own, once."""
+    assert (await driver.see(Several)).result == {"read": 2, "skipped": 3, "first": 1}
+
+
 class Chapter(Event):
     number: int
 

@@ -116,7 +116,12 @@ class Sets(Workflow):
     ("path", "value", "said"),
     [
         ("count", "many", "the state cannot be set at 'count': the state does not fit Shop: count: Input should be"),
-        ("items.0", {}, "the state cannot be set at 'items.0': the state has nothing at 'items.0': '0' is missing"),
+        ("items.1", {}, "the state cannot be set at 'items.1': the state has nothing at 'items.1': '1' is missing"),
+        (
+            "items.0",
+            {},
+            "set at 'items.0': the state does not fit Shop: items.0.name: Field required",
+        ),
         ("by_name.tea", {"price": 1}, "by_name.tea.name: Field required"),
         ("note", "loud", "note: Value error, not so loud"),
         ("typo", 1, "the state cannot be set at 'typo': Shop declares no such field"),

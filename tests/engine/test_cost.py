@@ -13,7 +13,7 @@ from everstep.engine.core import Engine
 from everstep.engine.inputs import Input, MessageReceived, MessagesJudged, StartRun, StepSucceeded, Verdict
 from everstep.engine.messages import Envelope, Gather, Outcome, Sent, Wait
 from everstep.flow.definition import FlowDefinition
-from tests.support.engine_driver import STOP, event, flow, step
+from tests.support.engine_driver import STOP, event, flow, several, step
 
 SMALL, LARGE = 1_000, 10_000
 FAN = flow(
@@ -35,6 +35,11 @@ ASK = flow(
 )
 
 GATHER = flow(step("begin", "StartEvent", "Item"), step("gather", "Item", "StopEvent"))
+PAIR = flow(
+    step("begin", "StartEvent", "Left"),
+    several("both", "left:Left right:Right"),
+    step("end", "Later", "StopEvent"),
+)
 WAIT = flow(step("begin", "StartEvent", "[Item]"), step("work", "Item", waits=True), step("end", "Later", "StopEvent"))
 
 
@@ -137,6 +142,17 @@ def wait(engine: Engine, count: int) -> int:
     return inputs
 
 
+def pair(engine: Engine, count: int) -> int:
+    """As many events that wait for a partner, and then their partners."""
+    inputs = 1
+    engine.apply(StartRun(0.0, event("StartEvent")))
+    engine.apply(StepSucceeded(0.0, 1, Outcome(sent=[Sent(event("Left"))] * count)))
+    for _ in range(count):
+        inputs += drain(engine, MessageReceived(0.0, {}, "Right"), lambda _: Outcome())
+    assert not engine.run.streams[0].slots
+    return inputs
+
+
 def calls_per_input(definition: FlowDefinition, life: Callable[[Engine, int], int], count: int) -> float:
     """How many calls, of Python and of C, one input takes on average."""
     calls = 0
@@ -157,7 +173,8 @@ def calls_per_input(definition: FlowDefinition, life: Callable[[Engine, int], in
 
 
 @pytest.mark.parametrize(
-    ("definition", "life"), [(FAN, fan_out), (LOOP, loop), (NEST, nest), (ASK, ask), (GATHER, collect), (WAIT, wait)]
+    ("definition", "life"),
+    [(FAN, fan_out), (LOOP, loop), (NEST, nest), (ASK, ask), (GATHER, collect), (WAIT, wait), (PAIR, pair)],
 )
 def test_cost_of_an_event_does_not_grow(definition: FlowDefinition, life: Callable[[Engine, int], int]) -> None:
     """Ten times the events cost ten times the calls, within a tenth."""

@@ -60,6 +60,24 @@ def test_idle_run_says_so_once() -> None:
     assert views.status(run.engine.run) == "running"
 
 
+@pytest.mark.parametrize(("protocol", "status"), [(1, "running"), (2, "failed")])
+def test_a_step_that_takes_subclasses_of_what_steps_make_waits_for_nothing_from_outside(
+    protocol: int, status: str
+) -> None:
+    """Its base comes from nowhere, but what it takes is made in the flow: at rest the run is stuck, not idle."""
+    run = Driver(
+        flow(
+            step("begin", "StartEvent", "Sub"),
+            step("any", "Base", "StopEvent", accept_event_subclasses=True),
+            bases={"Sub": "Base"},
+            protocol=protocol,
+        )
+    )
+    run.start()
+    run.done("begin")
+    assert run.engine.run.status == status
+
+
 def test_flow_that_asks_people_is_stuck_when_no_question_is_open() -> None:
     """An answer could not move it on: it would be refused."""
     run = Driver(

@@ -104,6 +104,35 @@ def test_take_fires_with_fewer_when_no_more_can_come() -> None:
     assert batch(run) == [1]
 
 
+def test_take_without_a_stream_is_the_same_from_rest_to_rest() -> None:
+    """Outside of streams what comes until the run rests counts as one; what is too many is let go there too."""
+    run = Driver(
+        flow(
+            step("begin", "StartEvent"),
+            step("more", "Later"),
+            step("join", "Done", "StopEvent", join=True, take=2),
+        )
+    )
+    run.start()
+    run.done("begin", sent=[event("Done", n=n) for n in range(5)])
+    assert batch(run) == [0, 1]
+    run.done("join")
+    assert run.names() == []
+    run.send("Later")
+    run.judge()
+    run.done("more", sent=[event("Done", n=n) for n in range(6, 9)])
+    assert batch(run) == [6, 7]
+
+
+def test_runs_of_the_first_protocol_begin_the_next_batch_with_the_surplus() -> None:
+    """What was recorded goes on as it began."""
+    definition = flow(step("begin", "StartEvent"), step("join", "Done", "StopEvent", join=True, take=2), protocol=1)
+    run = Driver(definition)
+    run.start()
+    run.done("begin", sent=[event("Done", n=n) for n in range(4)])
+    assert run.names() == ["join", "join"]
+
+
 NESTED = flow(
     step("split", "StartEvent", "[Item]", feeds=("outer",)),
     step("part", "Item", "[Part]", feeds=("inner",)),
@@ -144,6 +173,76 @@ def test_event_for_an_outer_join_passes_the_inner_stream() -> None:
     run.done("work", sent=[event("Done", n=7)])
     run.done("inner")
     assert batch(run, "outer") == [7]
+
+
+def both_levels(protocol: int) -> Driver:
+    """A run with two items, where a join is fed by the stream of the items and by streams within it."""
+    definition = flow(
+        step("split", "StartEvent", "[Item]", feeds=("join",)),
+        step("part", "Item", "[Part] Done", feeds=("join",)),
+        step("work", "Part", "Done"),
+        step("join", "Done", "Joined", join=True),
+        step("end", "Joined"),
+        step("other", "Later", "StopEvent"),
+        protocol=protocol,
+    )
+    return started(definition, 1, 2)
+
+
+def test_an_outer_stream_does_not_fire_a_join_that_inner_ones_have_fired() -> None:
+    """Its members went the inner way, and none is its own."""
+    run = both_levels(2)
+    run.done("part", [event("Part", n=1)])
+    run.done("part", [])
+    run.done("work", event("Done", n=1))
+    assert run.names() == ["join", "join"]
+    run.done("join")
+    run.done("join")
+    assert run.names() == []
+
+
+def test_an_outer_stream_fires_a_join_that_has_members_of_its_own() -> None:
+    """Beside those of the inner ones, which were joined there."""
+    run = both_levels(2)
+    run.done("part", [event("Part", n=1)])
+    run.done("part", event("Done", n=5))
+    run.done("work", event("Done", n=1))
+    assert batch(run) == [1]
+    run.done("join")
+    assert batch(run) == [5]
+
+
+def test_that_inner_streams_have_fired_a_join_is_not_forgotten() -> None:
+    """Over several levels, and over a crash."""
+    run = Driver(
+        flow(
+            step("split", "StartEvent", "[Item]", feeds=("join",)),
+            step("part", "Item", "[Item] [Part]", feeds=("join",)),
+            step("work", "Part", "Done"),
+            step("join", "Done", join=True),
+            step("other", "Later", "StopEvent"),
+        )
+    )
+    run.start()
+    run.done("split", [event("Item"), event("Item")])
+    run.done("part", [event("Item")])
+    run.done("part")
+    run.done("part", [event("Part")])
+    run.done("work", event("Done", n=1))
+    assert batch(run) == [1]
+    run.crash()
+    run.done("join")
+    assert run.names() == []
+
+
+def test_runs_of_the_first_protocol_fire_it_empty() -> None:
+    """What was recorded goes on as it began."""
+    run = both_levels(1)
+    run.done("part", [])
+    run.done("part", [])
+    run.done("join")
+    run.done("join")
+    assert batch(run) == []
 
 
 LOOSE = flow(

@@ -132,9 +132,11 @@ class Stuttering(Ledger):
 
     breaks = 2
 
-    def pay(self, idempotency_key: str, order_id: str, amount_cents: int, reason: str) -> Payment:
+    def pay(
+        self, idempotency_key: str, order_id: str, amount_cents: int, reason: str, *, at_most: int | None = None
+    ) -> Payment:
         """Pay, and then lose the answer."""
-        payment = super().pay(idempotency_key, order_id, amount_cents, reason)
+        payment = super().pay(idempotency_key, order_id, amount_cents, reason, at_most=at_most)
         if self.breaks:
             self.breaks -= 1
             raise LedgerUnavailable("the connection broke after the payment")

@@ -1,4 +1,4 @@
-"""The drivers that the contract suite runs on, behind one interface: in process, time-skipping server, dev server.
+"""The drivers that the contract suite runs on: the environments that users have, with what our own tests look at.
 
 A flow is served by a worker of its own, started when a test first runs it and stopped at the test's end.
 """
@@ -7,30 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, Self
 
-from temporalio.api.testservice.v1 import SleepRequest
 from temporalio.client import Client
 
-from everstep import LocalRuntime, Workflow, use_runtime
-from everstep.errors import WorkflowRuntimeError
+from everstep import LocalRuntime
 from everstep.events import Event
 from everstep.handler import StreamItem, WorkflowHandler
 from everstep.runtime import Runtime
-from everstep.temporal import Limits, TemporalRuntime, names, serving
-from everstep.temporal.handler import TemporalHandler
-from tests.support.time_skipping import SkipWhileWaiting
-
-PATIENCE = 20.0
-"""Seconds after which something that a test waits for is taken to come no more."""
-
-Flow = Workflow | type[Workflow]
+from everstep.testing import FlowEnvironment, TemporalEnvironment, TimeSkippingEnvironment
+from everstep.testing.environment import PATIENCE, Flow
+from everstep.testing.time_skipping import SkipWhileWaiting
 
 
 @dataclass
@@ -48,29 +38,16 @@ class Seen:
         return [type(event).__name__ for event in self.events]
 
 
-class Driver(ABC):
-    """Runs flows for one test."""
+class Driver(FlowEnvironment):
+    """Runs flows for one test, and looks at their runs."""
 
-    name = ""
-    temporal = False
-    skips_time = False
-
-    def __init__(self) -> None:
-        self.stack = AsyncExitStack()
-        self.limits = Limits()
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self.begun: dict[str, float] = {}
 
-    @abstractmethod
-    async def runtime(self, flow: Flow) -> Runtime:
-        """What runs a flow, with a worker that serves it where it needs one."""
-
-    @abstractmethod
-    async def let_pass(self, seconds: float) -> None:
-        """Let time pass for the runs."""
-
-    @abstractmethod
-    async def serve(self, flow: Flow, task_queue: str) -> None:
-        """Serve a flow on a task queue of this name too, where there are any."""
+    def at_real_pace(self) -> None:
+        """Let time pass as it does, where it is skipped otherwise: for people who answer what a stream shows."""
+        self.skips_time = False
 
     def span(self, short: float, long: float) -> float:
         """A time to wait for, in seconds: `short` where it is waited out, `long` where it is skipped."""
@@ -78,13 +55,9 @@ class Driver(ABC):
 
     async def run(self, flow: Flow, *, run_id: str | None = None, ctx: Any = None, **start: Any) -> WorkflowHandler:
         """Begin a run; the start event's fields as keywords."""
-        runtime = await self.runtime(flow)
-        instance = flow() if isinstance(flow, type) else flow
-        with use_runtime(runtime):
-            handler = instance.run(ctx, run_id=run_id, **start)
-        self.begun[handler.run_id] = time.monotonic()
-        if isinstance(handler, TemporalHandler):
-            await handler.started()
+        begun = time.monotonic()
+        handler = await super().run(flow, run_id=run_id, ctx=ctx, **start)
+        self.begun[handler.run_id] = begun
         return handler
 
     @abstractmethod
@@ -106,15 +79,6 @@ class Driver(ABC):
                 error = raised
             return Seen([item.event for item in items], await handler.state(), result, error, items)
 
-    async def open_requests(self, handler: WorkflowHandler, count: int = 1) -> list[dict[str, Any]]:
-        """The open requests of a run, once there are `count`. Does not let time skip."""
-
-        async def found() -> list[dict[str, Any]] | None:
-            requests = await self.asked(handler, handler.requests)
-            return requests if len(requests) == count else None
-
-        return await eventually(found)
-
     async def in_status(self, handler: WorkflowHandler, status: str) -> dict[str, Any]:
         """The progress of a run, once it has this status. Does not let time skip."""
 
@@ -123,10 +87,6 @@ class Driver(ABC):
             return progress if progress["status"] == status else None
 
         return await eventually(found)
-
-    async def asked(self, handler: WorkflowHandler, query: Callable[[], Awaitable[Any]]) -> Any:
-        """What a run answers to a query."""
-        return await query()
 
 
 async def eventually(find: Callable[[], Awaitable[Any]]) -> Any:
@@ -141,7 +101,7 @@ async def eventually(find: Callable[[], Awaitable[Any]]) -> Any:
 
 
 class LocalDriver(Driver):
-    """In this process."""
+    """In this process, by the time of day."""
 
     name = "local"
 
@@ -158,70 +118,27 @@ class LocalDriver(Driver):
         await asyncio.sleep(seconds)
 
 
-class TemporalDriver(Driver):
+class TemporalDriver(Driver, TemporalEnvironment):
     """On a Temporal server; one worker for each flow."""
-
-    name = "dev-server"
-    temporal = True
-
-    def __init__(self, client: Client) -> None:
-        super().__init__()
-        self.client = client
-        self._runtimes: dict[Any, TemporalRuntime] = {}
-
-    @classmethod
-    async def connect(cls, address: str) -> Self:
-        """The driver for the server at this address."""
-        return cls(await Client.connect(address))
-
-    async def runtime(self, flow: Flow) -> TemporalRuntime:
-        runtime = self._runtimes.get(flow)
-        if runtime is None:
-            queue = f"contract-{uuid.uuid4()}"
-            await self.serve(flow, queue)
-            runtime = self._runtimes[flow] = TemporalRuntime(self.client, task_queue=queue)
-        return runtime
-
-    async def serve(self, flow: Flow, task_queue: str) -> None:
-        worker = serving(self.client, [flow], task_queue=task_queue, limits=self.limits, graceful_shutdown=0.5)
-        await self.stack.enter_async_context(worker)
 
     async def took(self, handler: WorkflowHandler) -> float:
         found = await self.client.get_workflow_handle(handler.run_id).describe()
         assert found.close_time is not None
         return (found.close_time - found.start_time).total_seconds()
 
-    async def let_pass(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
 
-
-class TimeSkippingDriver(TemporalDriver):
+class TimeSkippingDriver(TemporalDriver, TimeSkippingEnvironment):
     """On the test server, whose time skips while somebody waits for a run."""
 
-    name = "time-skipping"
-    skips_time = True
-
-    def __init__(self, client: Client, skips: SkipWhileWaiting) -> None:
-        super().__init__(client)
-        self._skips = skips
+    skips: SkipWhileWaiting
 
     @classmethod
     async def connect(cls, address: str) -> Self:
         skips = SkipWhileWaiting()
-        return cls(await Client.connect(address, interceptors=[skips]), skips)
+        driver = cls(await Client.connect(address, interceptors=[skips]))
+        driver.skips = skips
+        return driver
 
-    async def asked(self, handler: WorkflowHandler, query: Callable[[], Awaitable[Any]]) -> Any:
-        """A query right after continue-as-new hangs on this server until the next workflow task: bring one about."""
-        for _ in range(4):
-            try:
-                async with asyncio.timeout(4):
-                    return await query()
-            except (TimeoutError, WorkflowRuntimeError):
-                nothing: dict[str, Any] = {"invocation": 0, "attempt": 0, "events": []}
-                await self.client.get_workflow_handle(handler.run_id).signal(names.PUBLISH, nothing)
-        return await query()
-
-    async def let_pass(self, seconds: float) -> None:
-        request = SleepRequest()
-        request.duration.FromTimedelta(timedelta(seconds=seconds))
-        await self.client.test_service.unlock_time_skipping_with_sleep(request)
+    def at_real_pace(self) -> None:
+        super().at_real_pace()
+        self.skips.real_pace = True

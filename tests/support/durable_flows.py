@@ -89,6 +89,18 @@ class PayFlow(Workflow):
         return StopEvent(result={"approved": ev.approved, "retries": ctx.retry_info().retry_number})
 
 
+class BookFlow(Workflow):
+    """Has the bills paid by a child, and does something of its own before and behind that."""
+
+    @step
+    async def order(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        await ctx.store.set("ordered", await ctx.store.get("ordered", default=0) + 1)
+        mark("order")
+        paid = await ctx.run(PayFlow, bills=ev.bills)
+        await ctx.store.set("booked", await ctx.store.get("booked", default=0) + 1)
+        return StopEvent(result=paid)
+
+
 class SlowFlow(Workflow):
     """One step that takes `seconds`, in a way that SIGTERM can cut."""
 

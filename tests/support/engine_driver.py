@@ -20,8 +20,8 @@ from everstep.engine.inputs import (
     Verdict,
 )
 from everstep.engine.messages import Envelope, Failure, Outcome, Sent, Wait
-from everstep.flow.definition import EventDefinition, FlowDefinition, StepDefinition
-from tests.support.engine_invariants import check
+from everstep.flow.definition import EventDefinition, FlowDefinition, ParameterDefinition, StepDefinition
+from tests.simulation.invariants import check
 
 C = TypeVar("C", bound=Command)
 
@@ -41,6 +41,14 @@ def step(name: str, accepts: str, returns: str = "", **options: Any) -> StepDefi
     listed = [word[1:-1] for word in returns.split() if word.startswith("[")]
     plain = [word for word in returns.split() if not word.startswith("[")]
     return StepDefinition(name, tuple(accepts.split()), tuple(plain), tuple(listed), **options)
+
+
+def several(name: str, takes: str, returns: str = "", **options: Any) -> StepDefinition:
+    """A step with several parameters, given as ``a:A|B b:C``."""
+    pairs = [word.split(":") for word in takes.split()]
+    parameters = tuple(ParameterDefinition(each, tuple(kinds.split("|"))) for each, kinds in pairs)
+    accepts = dict.fromkeys(kind for each in parameters for kind in each.accepts)
+    return step(name, " ".join(accepts), returns, parameters=parameters, **options)
 
 
 def flow(*steps: StepDefinition, bases: Mapping[str, str] | None = None, **options: Any) -> FlowDefinition:
@@ -71,8 +79,8 @@ STOP = Envelope("StopEvent", {"result": "done"})
 class Driver:
     """One run. Checks the engine's invariants after every input, and keeps what is under way."""
 
-    def __init__(self, definition: FlowDefinition) -> None:
-        self.engine = Engine(definition)
+    def __init__(self, definition: FlowDefinition, run_id: str = "") -> None:
+        self.engine = Engine(definition, run_id)
         self.now = 0.0
         self.running: dict[int, RunStep] = {}
         self.commands: list[Command] = []
@@ -158,7 +166,7 @@ class Driver:
     def restore(self) -> None:
         """Replace the engine by one restored from JSON whose keys were sorted."""
         text = json.dumps(self.engine.snapshot(), sort_keys=True)
-        self.engine = Engine.restore(self.engine.definition, json.loads(text))
+        self.engine = Engine.restore(self.engine.definition, json.loads(text), self.engine.run.id)
 
 
 def of(commands: Iterable[Command], kind: type[C]) -> list[C]:

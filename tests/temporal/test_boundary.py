@@ -135,7 +135,7 @@ async def test_a_run_is_cancelled_wherever_it_is(client: Client, task_queue: str
         handlers = [await _run(client, task_queue, "LongAndShort", {"seconds": 0}) for _ in range(5)]
         for number, handler in enumerate(handlers):
             await asyncio.sleep(0.05 * number)
-            await handler.cancel_run("enough")
+            await handler.cancel_run("enough", timeout=0)
         for handler in handlers:
             with pytest.raises(WorkflowCancelledByUser):
                 await handler

@@ -19,7 +19,9 @@ from tests.support.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.slow
 
-PAY, SLOW, DEADLY = (f"tests.support.durable_flows:{name}" for name in ("PayFlow", "SlowFlow", "DeadlyFlow"))
+PAY, SLOW, DEADLY, BOOK = (
+    f"tests.support.durable_flows:{name}" for name in ("PayFlow", "SlowFlow", "DeadlyFlow", "BookFlow")
+)
 
 
 @pytest.fixture
@@ -57,6 +59,32 @@ async def test_a_worker_killed_in_a_step_loses_nothing(
     assert state == {"begun": 1, "paid": {str(n): 1 for n in range(5)}, "payments": 5}
     await _paid_once(5)
     assert [durable_flows.marks(f"pay-{n}") for n in range(5)] == [1, 2, 1, 1, 1]
+
+
+async def test_a_worker_killed_while_a_child_is_at_work_loses_nothing(
+    client: Client, dev_server: DevServer, task_queue: str, env: dict[str, str]
+) -> None:
+    """The run above and its child both go on: one child, each payment once, each effect of the step once."""
+    runtime = TemporalRuntime(client, task_queue=task_queue)
+    with WorkerProcess(dev_server.address, task_queue, PAY, BOOK, env=env) as worker:
+        handler = await runtime.start_flow("BookFlow", {"bills": 3})
+        child = runtime.handle(f"{handler.run_id}/order-1")
+        await until(lambda: _hangs(child, 2))
+        worker.kill()
+        worker.start()
+        await until(handler.requests, within=40)
+        worker.kill()
+        worker.start()
+        await until(handler.requests, within=40)
+        await handler.respond({"approved": True})
+        assert await asyncio.wait_for(handler, 40) == {"approved": True, "retries": 0}
+        assert await handler.state() == {"ordered": 1, "booked": 1}
+        assert await child.state() == {"begun": 1, "paid": {str(n): 1 for n in range(3)}, "payments": 3}
+    await _paid_once(3)
+    assert [durable_flows.marks(f"pay-{n}") for n in range(3)] == [1, 2, 1]
+    history = await client.get_workflow_handle(handler.run_id).fetch_history()
+    begun = [event for event in history.events if event.HasField("child_workflow_execution_started_event_attributes")]
+    assert len(begun) == 1
 
 
 async def _state_of(

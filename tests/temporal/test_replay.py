@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.client import WorkflowHistory
-from temporalio.worker import Replayer
 
-from everstep.temporal.interpreter import workflow_class
+from everstep.testing import assert_replays
 
 TASK_FAILED = EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
 HISTORIES = sorted((Path(__file__).parents[1] / "histories").glob("*/*.json"))
@@ -25,10 +24,7 @@ def test_there_are_histories() -> None:
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 async def test_a_recorded_history_replays(path: Path) -> None:
     """The present interpreter gives the commands that stand in the history."""
-    history = WorkflowHistory.from_json(path.stem.split(".")[0], path.read_text())
-    started = history.events[0].workflow_execution_started_event_attributes
-    flow = workflow_class(started.workflow_type.name)
-    await Replayer(workflows=[flow]).replay_workflow(history)
+    await assert_replays(path)
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: f"{path.parent.name}/{path.stem}")

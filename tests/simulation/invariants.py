@@ -6,6 +6,7 @@ from collections import Counter
 
 from everstep.engine import paths
 from everstep.engine.asking import due_timer
+from everstep.engine.children import AT_ONCE
 from everstep.engine.core import Engine
 from everstep.engine.run import Run
 from everstep.engine.streams import ROOT
@@ -20,6 +21,7 @@ def check(engine: Engine) -> None:
     _people(run)
     _lock(run)
     _waits(run)
+    _family(run)
     assert run.state_size == paths.size(run.state)
     if run.status not in ("new", "running"):
         left = [
@@ -30,6 +32,9 @@ def check(engine: Engine) -> None:
             run.judging_keys,
             run.waiters,
             run.buffers,
+            run.family.children,
+            run.family.callers,
+            run.family.open_requests,
         ]
         assert not any(left)
         assert run.scheduler.in_flight == 0
@@ -51,6 +56,7 @@ def _slots(run: Run) -> None:
 def _streams(run: Run) -> None:
     open_now = Counter(one.scope for one in run.invocations.values())
     open_now.update(one.invocation.scope for one in run.waiters.all.values())
+    open_now.update(one.invocation.scope for one in run.family.callers.values())
     open_now.update(stream.parent for stream in run.streams.values() if stream.parent is not None)
     expiring = {message.request for message in run.messages.values() if message.expiry}
     open_now.update(run.requests[name].scope for name in (*run.open_requests, *expiring) if name is not None)
@@ -82,7 +88,8 @@ def _lock(run: Run) -> None:
     assert holder or not lock.waiting, "the lock is free, and somebody waits"
     assert not holder & lock.waiting.keys()
     assert holder | lock.waiting.keys() | lock.tokens.keys() <= running
-    under_way = [*run.invocations.values(), *(one.invocation for one in run.waiters.all.values())]
+    suspended = [*run.waiters.all.values(), *run.family.callers.values()]
+    under_way = [*run.invocations.values(), *(one.invocation for one in suspended)]
     assert lock.applied.keys() <= {one.origin for one in under_way}
 
 
@@ -100,3 +107,20 @@ def _waits(run: Run) -> None:
         lacking = [name for name, count in buffer.needs.items() if len(buffer.events.get(name, ())) < count]
         assert len(lacking) == buffer.lacking > 0
     assert all(kept for kept in run.kept.by_type.values())
+
+
+def _family(run: Run) -> None:
+    family = run.family
+    waiting = [name for name, child in family.children.items() if not child.begun]
+    assert list(family.queue) == waiting
+    assert family.begun <= AT_ONCE
+    assert not waiting or family.begun == AT_ONCE or run.scheduler.paused, "a child could begin"
+    open_places = {
+        (number, place) for number, one in family.callers.items() for place, end in enumerate(one.ends) if not end
+    }
+    assert {(child.caller, child.place) for child in family.children.values()} == open_places
+    assert all(one.open for one in family.callers.values())
+    assert not family.callers.keys() & (run.invocations.keys() | run.waiters.all.keys())
+    asked = {request for child in family.children.values() for request in child.asked}
+    assert asked == set(family.open_requests)
+    assert set(family.open_requests) == {n for n, one in family.requests.items() if one.view["status"] == "open"}

@@ -11,9 +11,7 @@ from everstep.events import (
     StepFailedEvent,
     StopEvent,
 )
-from everstep.flow.compile import compile_flow
-from everstep.flow.definition import FlowDefinition
-from everstep.flow.draw import to_mermaid
+from everstep.representation import WorkflowGraph, get_workflow_representation, to_mermaid
 from everstep.workflow import Workflow
 
 
@@ -37,7 +35,7 @@ class Flow(Workflow):
 
 def test_steps_events_joins_questions_and_handlers_are_drawn() -> None:
     """Every part of a flow is in the drawing."""
-    lines = [line.strip() for line in to_mermaid(compile_flow(Flow)).splitlines()]
+    lines = [line.strip() for line in to_mermaid(get_workflow_representation(Flow)).splitlines()]
     assert lines[0] == "flowchart TD"
     for line in (
         'event_StartEvent(["StartEvent"]):::ends',
@@ -58,5 +56,25 @@ def test_steps_events_joins_questions_and_handlers_are_drawn() -> None:
 
 def test_the_drawing_is_the_same_for_the_same_definition() -> None:
     """A drawing kept in a repository changes only with the flow."""
-    definition = compile_flow(Flow)
-    assert to_mermaid(FlowDefinition.from_json(definition.to_json())) == to_mermaid(definition)
+    graph = get_workflow_representation(Flow())
+    assert to_mermaid(WorkflowGraph.model_validate_json(graph.model_dump_json())) == to_mermaid(graph)
+
+
+class Pairs(Workflow):
+    @step
+    async def split(self, ev: StartEvent) -> Piece: ...
+
+    @step
+    async def both(self, one: Piece, begun: StartEvent) -> StopEvent: ...
+
+
+def test_several_parameters_are_drawn_by_name() -> None:
+    """Each has an arrow of its own."""
+    drawn = to_mermaid(get_workflow_representation(Pairs))
+    for line in (
+        'step_both["both<br/><i>one of each</i>"]:::step',
+        "event_Piece -->|one| step_both",
+        "event_StartEvent -->|begun| step_both",
+        "event_StartEvent --> step_split",
+    ):
+        assert line in drawn

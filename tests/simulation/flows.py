@@ -1,18 +1,20 @@
 """Random flows that always can end, and what their steps do: branches, loops, fan-out, joins, sends, questions, errors.
 
-Everything comes from one `random.Random`, so a seed names a flow and a life of it. The work of a run is bounded by a
-budget of events, whatever the flow's loops: once it is spent, steps return None or stop.
+Everything comes from dice, so a seed names a flow. The work of a run is bounded by a budget of events, whatever the
+flow's loops: once it is spent, steps return None or stop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
+from everstep.engine.calls import ChildCall
 from everstep.engine.commands import RunStep
 from everstep.engine.messages import Envelope, Failure, Gather, Outcome, Sent, Wait
-from everstep.flow.definition import EventDefinition, FlowDefinition, StepDefinition
+from everstep.flow.definition import EventDefinition, FlowDefinition, ParameterDefinition, StepDefinition
 
 BASES = {
     "StartEvent": ("Event",),
@@ -46,8 +48,9 @@ class RandomFlow:
     """A definition drawn from `rng`, with steps that do what its dice say.
 
     Args:
-        rng: where all choices come from, those of the steps too.
+        rng: where the flow comes from, and then what its steps do; may be replaced by other dice at any time.
         size: how many steps to draw, beside those that every flow needs.
+        without: the names of steps to leave out of what was drawn.
         budget: how many events a run may emit in all.
 
     Example:
@@ -55,11 +58,11 @@ class RandomFlow:
         >>> outcome = made.perform(RunStep(1, "begin", made.event("StartEvent")))
     """
 
-    def __init__(self, rng: Random, size: int = 6, budget: int = 80) -> None:
+    def __init__(self, rng: Random, size: int = 6, without: Collection[str] = (), budget: int = 80) -> None:
         self.rng = rng
         self.budget = budget
         self.emitted: dict[str, str] = {}
-        self.definition = _definition(rng, size)
+        self.definition = _reduced(_definition(rng, size), without)
 
     def event(self, name: str) -> Envelope:
         """An event of this type that can be told from all others of the run."""
@@ -76,16 +79,23 @@ class RandomFlow:
             return Failure("ValueError", f"{step} failed", rng.randint(1, 3), 0.5)
         state = [self._change() for _ in range(rng.choice((0, 0, 1, 3)))]
         sent = [self._sent(rng.choice(EMITTED)) for _ in range(rng.choice((0, 0, 0, 1, 2))) if self._afford()]
-        wait = self._wait() if rng.random() < 0.08 and self._afford() else None
+        wait = self._wait() if rng.random() < 0.12 and self._afford() else None
+        calls = [] if wait or rng.random() > 0.06 else self._calls()
         return Outcome(
-            None if wait else self._returned(spec),
+            None if wait or calls else self._returned(spec),
             sent,
             state,
             attempts=rng.randint(1, 3),
             gathers=self._gathers(call),
             wait=wait,
-            effects=[("set a", rng.randint(1, 2)), ("wait", 1)] if wait else (),
+            effects=[("set a", rng.randint(1, 2)), ("wait", 1)] if wait else [("run Child", 1)] if calls else (),
+            calls=calls,
         )
+
+    def _calls(self) -> list[ChildCall]:
+        """Flows that a pass runs as children; some under an id that another may have."""
+        names = [self.rng.choice((None, None, None, "shared")) for _ in range(self.rng.randint(1, 3)) if self._afford()]
+        return [ChildCall("Child", {"n": self.budget}, run_id=name) for name in names]
 
     def _wait(self) -> Wait:
         rng = self.rng
@@ -163,6 +173,7 @@ def _definition(rng: Random, size: int) -> FlowDefinition:
         _step(rng, "outside", ("Outside", "E0"), joins),
         _step(rng, "watcher", ("Ask",), joins),
     ]
+    optional += [_paired(rng, _step(rng, f"pair{number}", (), joins)) for number in range(2)]
     steps += [one for one in optional if rng.random() < 0.6] + joins
     names = [one.name for one in steps]
     if rng.random() < 0.5:
@@ -183,6 +194,16 @@ def _definition(rng: Random, size: int) -> FlowDefinition:
     )
 
 
+def _reduced(flow: FlowDefinition, without: Collection[str]) -> FlowDefinition:
+    """The flow without some of its steps."""
+    steps = {
+        name: replace(step, feeds=tuple(join for join in step.feeds if join not in without))
+        for name, step in flow.steps.items()
+        if name not in without
+    }
+    return replace(flow, steps=steps)
+
+
 def _step(rng: Random, name: str, accepts: tuple[str, ...], joins: Sequence[StepDefinition]) -> StepDefinition:
     return StepDefinition(
         name,
@@ -195,6 +216,15 @@ def _step(rng: Random, name: str, accepts: tuple[str, ...], joins: Sequence[Step
         num_workers=rng.randint(1, 4),
         waits=rng.random() < 0.5,
     )
+
+
+def _paired(rng: Random, step: StepDefinition) -> StepDefinition:
+    """A step with several event parameters."""
+    parameters = [
+        ParameterDefinition(f"ev{number}", _some(rng, (*PLAIN, *JOINED), 1)) for number in range(rng.randint(2, 3))
+    ]
+    accepts = dict.fromkeys(name for parameter in parameters for name in parameter.accepts)
+    return replace(step, accepts=tuple(accepts), parameters=tuple(parameters))
 
 
 def _handler(rng: Random, name: str, covers: tuple[str, ...] | None) -> StepDefinition:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 from temporalio.api.enums.v1 import EventType
@@ -34,10 +34,14 @@ _CLOSED = frozenset(
 class SkipWhileWaiting(Interceptor):
     """Give it to a client of the test server, which nobody else uses meanwhile.
 
-    The server is unlocked once, however many wait: a second time would take away a lock of its own.
+    The server is unlocked once, however many wait: a second time would take away a lock of its own. While `real_pace`
+    is set no time is skipped: for those who follow a stream and answer what it asks.
+
+    Example: `client = await Client.connect(address, interceptors=[SkipWhileWaiting()])`
     """
 
     def __init__(self) -> None:
+        self.real_pace = False
         self._waiting = 0
         self._changing = asyncio.Lock()
 
@@ -46,8 +50,11 @@ class SkipWhileWaiting(Interceptor):
         return _Outbound(next, self)
 
     @contextlib.asynccontextmanager
-    async def skipping(self, client: Client) -> AsyncIterator[None]:
+    async def skipping(self, client: Client) -> AsyncGenerator[None]:
         """Within the block, the server skips time whenever nothing but time is waited for."""
+        if self.real_pace:
+            yield
+            return
         async with self._changing:
             if not self._waiting:
                 await client.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
@@ -70,7 +77,10 @@ class _Outbound(OutboundInterceptor):
         self, input: FetchWorkflowHistoryEventsInput
     ) -> WorkflowHistoryEventAsyncIterator:
         events = super().fetch_workflow_history_events(input)
-        return _Following(events._client, input, self._skips) if input.wait_new_event else events
+        if not input.wait_new_event:
+            return events
+        client = events._client  # pyright: ignore[reportPrivateUsage]  # an interceptor is not told its client
+        return _Following(client, input, self._skips)
 
 
 class _Following(WorkflowHistoryEventAsyncIterator):
