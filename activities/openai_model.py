@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from json import JSONDecodeError
-from typing import Generic, Literal, TypedDict, TypeVar
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 import openai
 from pydantic import BaseModel, ValidationError
@@ -18,6 +18,7 @@ from activities.openai_access import OpenAIAccess, translated
 from activities.partial_answer import PartialAnswer
 from activities.strict_schema import JsonForm
 from everstep.agent import ChatAnswer, ChatMessage, ToolMetadata, Usage
+from everstep.observe import LlmCall
 
 DEFAULT_MODEL = "gpt-4.1-mini"
 DEFAULT_TIMEOUT = 120.0
@@ -93,8 +94,27 @@ class OpenAIModel(ABC):
             ModelStreamCut: the stream ended early. ModelTimeout: too slow. ModelOutputInvalid: cut off at the limit
             of tokens within JSON. ModelRefused: declined. And what activities.errors names for the server's failures.
         """
-        answer = PartialAnswer(self.model, on_token)
         form = None if schema is None else JsonForm.of(schema)
+        with LlmCall(self.model, messages, self._parameters(tools, form)) as call:
+            answer = await self._ask(messages, tools, form, on_token)
+            usage, said = answer.usage, answer.message
+            call.answered(
+                said.content,
+                prompt_tokens=usage.prompt_tokens,
+                completion_tokens=usage.completion_tokens,
+                model=answer.model,
+                tool_calls=[(called.tool_name, called.tool_kwargs) for called in said.tool_calls],
+            )
+            return answer
+
+    async def _ask(
+        self,
+        messages: Sequence[ChatMessage],
+        tools: Sequence[ToolMetadata],
+        form: JsonForm | None,
+        on_token: OnToken | None,
+    ) -> ChatAnswer:
+        answer = PartialAnswer(self.model, on_token)
         try:
             async with asyncio.timeout(self._timeout):
                 await self._receive(answer, messages, tools, form)
@@ -131,6 +151,13 @@ class OpenAIModel(ABC):
     async def aclose(self) -> None:
         """Closes the running loop's connections."""
         await self._access.aclose()
+
+    def _parameters(self, tools: Sequence[ToolMetadata], form: JsonForm | None) -> dict[str, Any]:
+        """What else is asked for, for traces."""
+        told: dict[str, Any] = {} if self._temperature is None else {"temperature": self._temperature}
+        if tools:
+            told["tools"] = [tool.name for tool in tools]
+        return told if form is None else {**told, "schema": form.name}
 
     @abstractmethod
     async def _receive(

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, Field
 
-from everstep.agent.messages import ChatMessage, ToolSelection, Usage
+from everstep.agent.messages import ChatMessage, ToolMetadata, ToolSelection, Usage
 from everstep.events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
 
 M = TypeVar("M", bound=BaseModel)
@@ -24,6 +24,19 @@ class AgentWorkflowStartEvent(StartEvent):
     user_msg: str | None = None
     chat_history: list[ChatMessage] | None = None
     max_iterations: int | None = Field(default=None, ge=1)
+
+
+class ListTools(Event):
+    """A server is to be asked for its tools."""
+
+    server: str
+
+
+class ToolsListed(Event):
+    """The tools that a server has."""
+
+    server: str
+    tools: list[ToolMetadata]
 
 
 class AgentSetup(Event):
