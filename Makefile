@@ -6,7 +6,8 @@ BIN := .venv/bin
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: help setup demo test test-fast test-slow simulate lint format types layers lock bench dev-server worker clean
+.PHONY: help setup demo test test-fast test-slow test-traces simulate phoenix lint format types layers lock bench
+.PHONY: dev-server worker clean
 
 help: ## show this list
 	@echo 'everstep: event-driven workflows, run durably on Temporal'
@@ -30,10 +31,17 @@ test: ## lint, types, layer rules, fast tests, slow tests: what CI runs
 	@$(MAKE) --no-print-directory test-slow
 
 test-fast: setup ## all tests but the slow ones, on JOBS=2 processes
-	$(PYTEST) -m 'not slow' -n $(JOBS) --dist loadfile $(ARGS)
+	$(PYTEST) -m 'not slow and not phoenix' -n $(JOBS) --dist loadfile $(ARGS)
 
 test-slow: setup ## kills, redeploys, the demo
 	$(PYTEST) -m slow $(ARGS)
+
+test-traces: setup ## traces of runs in a real Phoenix, which is installed first (625 MB)
+	@bash scripts/phoenix setup
+	$(PYTEST) -m phoenix $(ARGS)
+
+phoenix: ## start Phoenix, a viewer for traces, at http://127.0.0.1:6006
+	@bash scripts/phoenix
 
 simulate: setup ## random runs of the engine, any number: N=20000 SEED=7; prints what breaks as a small case
 	@$(BIN)/python -m tests.simulation --schedules $(or $(N),2000) --seed $(or $(SEED),0) --jobs $(JOBS) $(ARGS)

@@ -18,6 +18,7 @@ import openai
 
 from activities.errors import ModelUnavailable
 from activities.openai_access import OpenAIAccess, is_configured, translated
+from everstep.observe.calls import EmbeddingCall
 
 DEFAULT_MODEL = "text-embedding-3-small"
 _DIMENSIONS = {"text-embedding-3-small": 1536, "text-embedding-3-large": 3072, "text-embedding-ada-002": 1536}
@@ -93,15 +94,21 @@ class OpenAIEmbedder:
             ModelRateLimited, ModelTimeout, ModelUnavailable, ModelAuthError, …: see activities.errors.
         """
         vectors: list[list[float]] = []
-        for start in range(0, len(texts), _BATCH):
-            vectors += await self._embed_batch(list(texts[start : start + _BATCH]))
+        with EmbeddingCall(self.name, texts) as call:
+            read = 0
+            for start in range(0, len(texts), _BATCH):
+                batch, tokens = await self._embed_batch(list(texts[start : start + _BATCH]))
+                vectors += batch
+                read += tokens
+            call.counted(read)
         return vectors
 
     async def aclose(self) -> None:
         """Closes the running loop's connections."""
         await self._access.aclose()
 
-    async def _embed_batch(self, texts: list[str]) -> list[list[float]]:
+    async def _embed_batch(self, texts: list[str]) -> tuple[list[list[float]], int]:
+        """The vectors, and how many tokens the server counted."""
         # The API refuses empty texts; a space has a vector too.
         inputs = [text if text.strip() else " " for text in texts]
         size: dict[str, Any] = {"dimensions": self.dimension} if self._shortens else {}
@@ -119,7 +126,8 @@ class OpenAIEmbedder:
                 f"Embedding model {self.name}: asked for {len(texts)} vectors of {self.dimension}, got "
                 f"{len(vectors)} of {sizes}. Set EVERSTEP_EMBEDDING_DIMENSION to what the server gives."
             )
-        return vectors
+        usage = getattr(answer, "usage", None)  # not every server counts
+        return vectors, int(getattr(usage, "prompt_tokens", 0) or 0)
 
 
 class _Loaded(NamedTuple):
@@ -152,7 +160,8 @@ class PackagedEmbedder:
         Raises:
             ModelUnavailable: the packages that hold the model are not installed.
         """
-        return await asyncio.to_thread(_embed_packaged, list(texts))
+        with EmbeddingCall(self.name, texts):
+            return await asyncio.to_thread(_embed_packaged, list(texts))
 
 
 @lru_cache(maxsize=1)

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from json import JSONDecodeError
-from typing import Generic, Literal, TypedDict, TypeVar
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 import openai
 from pydantic import BaseModel, ValidationError
@@ -16,7 +16,9 @@ from pydantic import BaseModel, ValidationError
 from activities.errors import ModelOutputInvalid, ModelTimeout
 from activities.openai_access import OpenAIAccess, translated
 from activities.partial_answer import PartialAnswer
+from activities.strict_schema import JsonForm
 from everstep.agent import ChatAnswer, ChatMessage, ToolMetadata, Usage
+from everstep.observe import LlmCall
 
 DEFAULT_MODEL = "gpt-4.1-mini"
 DEFAULT_TIMEOUT = 120.0
@@ -83,7 +85,7 @@ class OpenAIModel(ABC):
         messages: Sequence[ChatMessage],
         *,
         tools: Sequence[ToolMetadata] = (),
-        schema: type[BaseModel] | None = None,
+        schema: type[BaseModel] | JsonForm | None = None,
         on_token: OnToken | None = None,
     ) -> ChatAnswer:
         """Asks for the next message and waits until it is complete; see everstep.agent.ChatModel.
@@ -92,17 +94,37 @@ class OpenAIModel(ABC):
             ModelStreamCut: the stream ended early. ModelTimeout: too slow. ModelOutputInvalid: cut off at the limit
             of tokens within JSON. ModelRefused: declined. And what activities.errors names for the server's failures.
         """
+        form = None if schema is None else JsonForm.of(schema)
+        with LlmCall(self.model, messages, self._parameters(tools, form)) as call:
+            answer = await self._ask(messages, tools, form, on_token)
+            usage, said = answer.usage, answer.message
+            call.answered(
+                said.content,
+                prompt_tokens=usage.prompt_tokens,
+                completion_tokens=usage.completion_tokens,
+                model=answer.model,
+                tool_calls=[(called.tool_name, called.tool_kwargs) for called in said.tool_calls],
+            )
+            return answer
+
+    async def _ask(
+        self,
+        messages: Sequence[ChatMessage],
+        tools: Sequence[ToolMetadata],
+        form: JsonForm | None,
+        on_token: OnToken | None,
+    ) -> ChatAnswer:
         answer = PartialAnswer(self.model, on_token)
         try:
             async with asyncio.timeout(self._timeout):
-                await self._receive(answer, messages, tools, schema)
+                await self._receive(answer, messages, tools, form)
         except (openai.OpenAIError, TimeoutError, JSONDecodeError) as error:
             failure = translated(error, self.model)
             broke_off = isinstance(error, openai.APIConnectionError) and not isinstance(failure, ModelTimeout)
             if broke_off and answer.begun:
                 raise answer.cut_short(error) from error
             raise failure from error
-        return answer.completed(whole=None if schema is None else schema.__name__)
+        return answer.completed(whole=None if form is None else form.name)
 
     async def complete(
         self, messages: Sequence[Message], *, schema: type[M] | None = None, on_token: OnToken | None = None
@@ -130,13 +152,20 @@ class OpenAIModel(ABC):
         """Closes the running loop's connections."""
         await self._access.aclose()
 
+    def _parameters(self, tools: Sequence[ToolMetadata], form: JsonForm | None) -> dict[str, Any]:
+        """What else is asked for, for traces."""
+        told: dict[str, Any] = {} if self._temperature is None else {"temperature": self._temperature}
+        if tools:
+            told["tools"] = [tool.name for tool in tools]
+        return told if form is None else {**told, "schema": form.name}
+
     @abstractmethod
     async def _receive(
         self,
         answer: PartialAnswer,
         messages: Sequence[ChatMessage],
         tools: Sequence[ToolMetadata],
-        schema: type[BaseModel] | None,
+        form: JsonForm | None,
     ) -> None:
         """Ask, and put all that arrives into the answer."""
 

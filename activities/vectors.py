@@ -20,6 +20,7 @@ from activities.text import document_weights, query_weights
 from activities.vectors_edge import EdgeEngine
 from activities.vectors_layout import Hit, Point
 from activities.vectors_server import ServerEngine
+from everstep.observe.calls import Document, RetrieverCall
 
 DEFAULT_FOLDER = Path(".everstep/vectors")
 _NAMESPACE = uuid.UUID("6f0c5a0e-4a1c-5f0b-9a52-2f8d1c6f3b7e")
@@ -149,17 +150,22 @@ class VectorStore:
 
     async def search_dense(self, vector: Sequence[float], limit: int = 5) -> list[Passage]:
         """The passages nearest in meaning to an embedded question, best first."""
-        return _passages(await self._engine.search(dense=vector, limit=limit))
+        with RetrieverCall("search by meaning") as call:
+            return _told(call, await self._engine.search(dense=vector, limit=limit))
 
     async def search_sparse(self, query: str, limit: int = 5) -> list[Passage]:
         """The passages that share the question's rarest words, best first (BM25)."""
         weights = query_weights(query)
-        return _passages(await self._engine.search(sparse=weights, limit=limit)) if weights else []
+        if not weights:
+            return []
+        with RetrieverCall("search by words", query) as call:
+            return _told(call, await self._engine.search(sparse=weights, limit=limit))
 
     async def search_fused(self, query: str, vector: Sequence[float], limit: int = 5) -> list[Passage]:
         """The passages that rank well by meaning, by words, or by both, best first (reciprocal ranks)."""
         weights = query_weights(query) or None
-        return _passages(await self._engine.search(dense=vector, sparse=weights, limit=limit))
+        with RetrieverCall("search by meaning and words", query) as call:
+            return _told(call, await self._engine.search(dense=vector, sparse=weights, limit=limit))
 
     async def count(self) -> int:
         """How many chunks are stored."""
@@ -186,6 +192,13 @@ def _point(chunk: Chunk, vector: list[float]) -> Point:
 
 def _passages(hits: list[Hit]) -> list[Passage]:
     return [Passage.model_validate({**hit.payload, "chunk_id": hit.id, "score": hit.score}) for hit in hits]
+
+
+def _told(call: RetrieverCall, hits: list[Hit]) -> list[Passage]:
+    """What was found, told to the trace too."""
+    found = _passages(hits)
+    call.found([Document(one.chunk_id, one.score, one.text, one.place) for one in found])
+    return found
 
 
 def vector_store_from_env(space: str) -> VectorStore:

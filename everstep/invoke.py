@@ -18,6 +18,7 @@ from everstep.engine.messages import Envelope, Outcome
 from everstep.errors import EventDecodeError, StepTimeoutError, UnknownEventError, WorkflowRuntimeError
 from everstep.events import Event, InputRequiredEvent, event_ancestors, event_from_data, event_name, event_to_data
 from everstep.flow.compile import FlowTypes, flow_types, step_specs
+from everstep.observe.here import Here, here
 from everstep.passes import Pass
 from everstep.resource_pool import ResourcePool
 from everstep.retry_policy import RetryInfo
@@ -55,6 +56,7 @@ class Invoker:
         self.types: FlowTypes = flow_types(type(flow))
         self.specs: Mapping[str, StepSpec] = step_specs(type(flow))
         self._steps = frozenset(self.specs)
+        self._flow_name = flow.workflow_name
         self._executor = executor
         self._resources = resources
 
@@ -119,6 +121,7 @@ class Invoker:
         collected = only if isinstance(only, Event) else None
         scope = self._scope(spec, call, this, collected, state, publish, retry_info, lock)
         context: Context[Any] = Context.of_step(scope)
+        here.set(Here(call.run_id, self._flow_name, step, call.invocation))
         if scope_made is not None:
             scope_made(scope)
         try:
@@ -267,8 +270,9 @@ def _placed(spec: StepSpec, events: Sequence[Event]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for event in events:
         name = next((each.name for each in parameters if each.name not in out and takes(each, event)), None)
-        if name is not None:
-            out[name] = event
+        if name is None:
+            return {}
+        out[name] = event
     return out
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from everstep.engine import commands as do
 from everstep.engine import inputs as happened
 from everstep.engine import views
 from everstep.engine.core import Engine
-from everstep.engine.messages import Outcome
 from everstep.engine.requests import Request, timestamp
 from everstep.flow.definition import FlowDefinition
 
@@ -139,7 +138,7 @@ class PathRecorder:
         self._engine = engine
         self._again = None
         if isinstance(what, happened.StepSucceeded):
-            if any(isinstance(one, do.RunStep) and one.invocation == what.invocation for one in commands):
+            if (what.outcome.gathers or what.outcome.edits) and _runs_again(what.invocation, commands):
                 self._again = what.invocation
             self._succeeded(path, what)
         elif isinstance(what, happened.StepFailed):
@@ -148,14 +147,24 @@ class PathRecorder:
             self._command(path, command, what.now)
 
     def path(self) -> RunPath | None:
-        """The way so far; None before the run has begun."""
+        """The way so far, as it is now; None before the run has begun."""
         path, engine = self._path, self._engine
         if path is None or engine is None:
             return None
-        path.status, path.started_at = views.status(engine.run), engine.run.started_at
-        path.open = Counter(engine.run.requests[name].question.type for name in engine.run.open_requests)
-        path.answered = Counter(_answers(path, engine.run.requests.values()))
-        return path
+        run = engine.run
+        return replace(
+            path,
+            status=views.status(run),
+            started_at=run.started_at,
+            steps={name: replace(step) for name, step in path.steps.items()},
+            taken=Counter(path.taken),
+            given=Counter(path.given),
+            waited=Counter(path.waited),
+            answered=Counter(_answers(path, run.requests.values())),
+            recovered=Counter(path.recovered),
+            open=Counter(run.requests[name].question.type for name in run.open_requests),
+            unhandled=Counter(path.unhandled),
+        )
 
     def _command(self, path: RunPath, command: do.Command, now: float) -> None:
         if isinstance(command, do.RunStep):
@@ -178,7 +187,9 @@ class PathRecorder:
         if command.invocation in self._passes:
             return  # it was moved over the boundary between two executions, and runs again
         record = command.record
-        step = path.steps.setdefault(command.step, StepPath(command.step))
+        step = path.steps.get(command.step)
+        if step is None:
+            step = path.steps[command.step] = StepPath(command.step)
         if command.invocation == self._again:
             pass
         elif record is None:
@@ -201,13 +212,14 @@ class PathRecorder:
         )
 
     def _took(self, path: RunPath, command: do.RunStep) -> None:
-        for event in command.batch or ():
-            path.taken[event.type, command.step] += 1
         event = command.event
-        if event is not None:
-            path.taken[event.type, command.step] += 1
-            if event.type == "StepFailedEvent":
-                path.recovered[str(event.data.get("step_name")), command.step] += 1
+        if event is None:
+            for member in command.batch or ():
+                path.taken[member.type, command.step] += 1
+            return
+        path.taken[event.type, command.step] += 1
+        if event.type == "StepFailedEvent":
+            path.recovered[str(event.data.get("step_name")), command.step] += 1
 
     def _succeeded(self, path: RunPath, what: happened.StepSucceeded) -> None:
         one = self._passes.pop(what.invocation, None)
@@ -223,8 +235,16 @@ class PathRecorder:
             self._suspended[one.origin] = outcome.wait is not None
         else:
             step.done += 1
-        for name in _given(outcome):
-            path.given[one.step, name] += 1
+        returned, given = outcome.returned, path.given
+        if isinstance(returned, list):
+            for event in returned:
+                given[one.step, event.type] += 1
+        elif returned is not None:
+            given[one.step, returned.type] += 1
+        for item in outcome.sent:
+            given[one.step, item.event.type] += 1
+        if outcome.wait is not None and outcome.wait.question is not None:
+            given[one.step, outcome.wait.question.type] += 1
 
     def _failed(self, path: RunPath, what: happened.StepFailed) -> None:
         one = self._passes.pop(what.invocation, None)
@@ -244,6 +264,10 @@ class PathRecorder:
         step.last_at = now
 
 
+def _runs_again(invocation: int, commands: Sequence[do.Command]) -> bool:
+    return any(isinstance(one, do.RunStep) and one.invocation == invocation for one in commands)
+
+
 def _answers(path: RunPath, requests: Iterable[Request]) -> Iterable[tuple[str, str]]:
     """What became of questions, as the run remembers them; a run forgets the oldest of more than a thousand."""
     expiries = any(name == "InputExpiredEvent" for name, _ in path.taken)
@@ -252,15 +276,6 @@ def _answers(path: RunPath, requests: Iterable[Request]) -> Iterable[tuple[str, 
             yield request.question.type, request.answer.type
         elif request.status == "expired" and request.waiter is None and expiries:
             yield request.question.type, "InputExpiredEvent"
-
-
-def _given(outcome: Outcome) -> Iterable[str]:
-    yield from (item.event.type for item in outcome.sent)
-    if outcome.wait is not None and outcome.wait.question is not None:
-        yield outcome.wait.question.type
-    returned = outcome.returned
-    if returned is not None:
-        yield from (event.type for event in (returned if isinstance(returned, list) else [returned]))
 
 
 def under_way(path: RunPath, attempts: Mapping[str, tuple[int, str]]) -> None:

@@ -19,7 +19,7 @@ class StepCall:
     """One invocation of a step: one event, or a batch for a join, and the run's state while it is small.
 
     `record` is what earlier passes of the invocation left. `one_each`: the batch is one event for each of the step's
-    parameters.
+    parameters. `trace` is where the run's spans belong, as a W3C traceparent, if it is traced.
     """
 
     run_id: str
@@ -29,6 +29,7 @@ class StepCall:
     state: Mapping[str, Any] | None = None
     record: Record | None = None
     one_each: bool = False
+    trace: str | None = None
 
     @property
     def origin(self) -> int:
@@ -55,6 +56,8 @@ class StepCall:
             out["record"] = self.record.to_json()
         if self.one_each:
             out["one_each"] = True
+        if self.trace is not None:
+            out["trace"] = self.trace
         return out
 
     @classmethod
@@ -69,6 +72,7 @@ class StepCall:
             data.get("state"),
             None if record is None else Record.from_json(record),
             data.get("one_each", False),
+            data.get("trace"),
         )
 
 

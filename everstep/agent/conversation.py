@@ -7,6 +7,7 @@ from typing import Any
 
 from everstep.agent.memory import TokenCounter, within_budget
 from everstep.agent.messages import ChatMessage, Usage
+from everstep.agent.servers import Listed, listed_from
 from everstep.context import Context
 
 HISTORY = "chat_history"
@@ -16,6 +17,7 @@ ITERATIONS = "num_iterations"
 MAX_ITERATIONS = "max_iterations"
 CORRECTIONS = "num_corrections"
 USAGE = "usage"
+TOOLS = "tools"
 
 
 class Conversation:
@@ -37,6 +39,11 @@ class Conversation:
     def get(self, name: str, default: Any = None) -> Any:
         """What the state had under a name when this step began."""
         return self._state.get(name, default)
+
+    @property
+    def listed(self) -> Listed:
+        """The tools that servers listed when the run began."""
+        return listed_from(self.get(TOOLS) or {})
 
     @property
     def usage(self) -> Usage:

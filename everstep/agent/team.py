@@ -8,7 +8,8 @@ from typing import Any
 from everstep.agent.agent import Agent
 from everstep.agent.errors import AgentDefinitionError, ToolError
 from everstep.agent.messages import ToolMetadata
-from everstep.agent.tools import FunctionTool
+from everstep.agent.servers import Listed, ServerTool, ToolServer
+from everstep.agent.tool_base import Tool
 
 HANDOFF = "handoff"
 """The name of the tool by which an agent hands over."""
@@ -36,29 +37,57 @@ class Team:
         self.root = root_agent or agents[0].name
         if self.root not in self.agents:
             raise AgentDefinitionError(f"root_agent={self.root!r} is no agent; there are: {self._names()}.")
+        self.servers: dict[str, ToolServer] = {}
+        for server in (each for agent in agents for each in agent.servers.values()):
+            if self.servers.setdefault(server.name, server) is not server:
+                raise AgentDefinitionError(f"Two servers of tools are named {server.name!r}: rename one.")
         self._handoffs = {agent.name: self._handoff_tool(agent) for agent in agents}
 
     def agent(self, name: str) -> Agent:
         """The agent of this name; of one that a run knows and that is gone, the root agent takes the place."""
         return self.agents.get(name) or self.agents[self.root]
 
-    def metadata(self, agent: Agent) -> list[ToolMetadata]:
-        """All that an agent's model may ask for."""
+    def metadata(self, agent: Agent, listed: Listed) -> list[ToolMetadata]:
+        """All that an agent's model may ask for; `listed` is what the servers have."""
         handoff = self._handoffs[agent.name]
-        found = [each.metadata for each in agent.tools.values()]
+        found = [each.metadata for each in self.tools(agent, listed).values()]
         return found if handoff is None else [*found, handoff]
 
-    def tool(self, agent: str, name: str) -> FunctionTool:
+    def tools(self, agent: Agent, listed: Listed) -> dict[str, Tool]:
+        """An agent's tools by name: its functions, and what its servers listed."""
+        found = dict(agent.tools)
+        for server in agent.servers.values():
+            found.update({each.name: ServerTool(server, each) for each in listed.get(server.name, ())})
+        return found
+
+    def tool(self, agent: str, name: str, listed: Listed) -> Tool:
         """An agent's tool.
 
         Raises:
             ToolError: it has none of this name.
         """
-        tools = self.agent(agent).tools
+        tools = self.tools(self.agent(agent), listed)
         if name not in tools:
-            known = [*tools, *([HANDOFF] if self._handoffs[self.agent(agent).name] else [])]
+            known = [*tools, *([HANDOFF] if self.hands_over(agent) else [])]
             raise ToolError(f"there is no tool {name!r}; there are: {', '.join(known) or 'none'}")
         return tools[name]
+
+    def check(self, listed: Listed) -> None:
+        """Refuse tools that an agent could not tell apart.
+
+        Raises:
+            AgentDefinitionError: two tools of an agent have one name.
+        """
+        for agent in self.agents.values():
+            seen = {*agent.tools, *([HANDOFF] if self.hands_over(agent.name) else [])}
+            for server in agent.servers:
+                for each in listed.get(server, ()):
+                    if each.name in seen:
+                        raise AgentDefinitionError(
+                            f"Agent {agent.name!r} has two tools named {each.name!r}, one of server {server!r}: give "
+                            "the server a prefix, or name the tools that are wanted of it by only=[...]."
+                        )
+                    seen.add(each.name)
 
     def hands_over(self, agent: str) -> bool:
         """Whether an agent may hand over to anybody."""

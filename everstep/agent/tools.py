@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar, cast, overload
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
-from everstep.agent.errors import AgentDefinitionError, ToolError, ToolTimeoutError
+from everstep.agent.errors import AgentDefinitionError, ToolError
 from everstep.agent.messages import ToolMetadata
+from everstep.agent.tool_base import Predicate, Tool, ToolOptions, check_name, seconds_of
 from everstep.agent.tool_schema import FunctionSchema, function_schema
 from everstep.context import Context
 from everstep.event_base import validation_faults
@@ -24,24 +24,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 MARK = "__everstep_tool__"
 """The attribute of a decorated function that holds its `ToolOptions`."""
-
-Predicate = Callable[[Mapping[str, Any]], bool]
-
-_NAME = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
-
-
-@dataclass(frozen=True, slots=True)
-class ToolOptions:
-    """What `@tool` says of a function; see there."""
-
-    name: str | None = None
-    description: str | None = None
-    approval: bool | Predicate = False
-    assignee: str | None = None
-    approve_within: float | None = None
-    return_direct: bool = False
-    retry_policy: RetryPolicy | None = None
-    timeout: float | None = None
 
 
 @overload
@@ -102,8 +84,8 @@ def tool(
 
     def decorate(decorated: F) -> F:
         options = ToolOptions(
-            name, description, approval, assignee, _seconds(approve_within), return_direct, retry_policy,
-            _seconds(timeout),
+            name, description, approval, assignee, seconds_of(approve_within), return_direct, retry_policy,
+            seconds_of(timeout),
         )  # fmt: skip
         _check_options(name or getattr(decorated, "__name__", repr(decorated)), decorated, options)
         setattr(decorated, MARK, options)
@@ -112,7 +94,7 @@ def tool(
     return decorate if function is None else decorate(function)
 
 
-class FunctionTool:
+class FunctionTool(Tool):
     """A function as a tool: what models see of it, and how it is called.
 
     Args:
@@ -125,23 +107,17 @@ class FunctionTool:
 
     def __init__(self, function: Callable[..., Any], options: ToolOptions | None = None) -> None:
         self.options = options or cast("ToolOptions", getattr(function, MARK, None)) or ToolOptions()
-        self.name = self.options.name or getattr(function, "__name__", "")
-        if not _NAME.match(self.name):
-            raise AgentDefinitionError(
-                f"Tool {self.name!r} has a name that models cannot use: give up to 64 letters, digits, _ and -, by "
-                "@tool(name=...)."
-            )
+        name = self.options.name or getattr(function, "__name__", "")
+        check_name(name)
         self._function = function
-        self._schema: FunctionSchema = function_schema(function, self.name)
-        self.description = self.options.description or self._schema.description
-        if not self.description:
+        self._schema: FunctionSchema = function_schema(function, name)
+        description = self.options.description or self._schema.description
+        if not description:
             raise AgentDefinitionError(
-                f"Tool {self.name!r} does not say what it is for: write a docstring, which models are told."
+                f"Tool {name!r} does not say what it is for: write a docstring, which models are told."
             )
         self._is_async = inspect.iscoroutinefunction(function)
-        self.metadata = ToolMetadata(
-            name=self.name, description=self.description, parameters=self._schema.json_schema()
-        )
+        self.metadata = ToolMetadata(name=name, description=description, parameters=self._schema.json_schema())
 
     @classmethod
     def from_defaults(
@@ -175,14 +151,13 @@ class FunctionTool:
         """
         return self.validated(arguments).model_dump(mode="json")
 
-    def needs_approval(self, arguments: Mapping[str, Any]) -> bool:
-        """Whether a person has to approve a call with these arguments.
+    def typed(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments as the function gets them.
 
         Raises:
             ToolError: they do not fit.
         """
-        approval = self.options.approval
-        return approval if isinstance(approval, bool) else bool(approval(_by_name(self.validated(arguments))))
+        return dict(self.validated(arguments).__dict__)
 
     async def call(self, ctx: Context[Any], arguments: Mapping[str, Any]) -> str:
         """Call the function; gives its output as text, JSON where it is none.
@@ -191,25 +166,16 @@ class FunctionTool:
             ToolError: the arguments do not fit, or it took too long.
             Exception: whatever the function raises.
         """
-        given = _by_name(self.validated(arguments))
+        given = self.typed(arguments)
         if self._schema.context is not None:
             given[self._schema.context] = ctx
-        timeout = self.options.timeout
-        limit = asyncio.timeout(timeout)
-        try:
-            async with limit:
-                if self._is_async:
-                    return as_text(await self._function(**given))
-                output = await asyncio.to_thread(self._function, **given)
-                return as_text(await output if inspect.isawaitable(output) else output)
-        except TimeoutError as error:
-            if timeout is not None and limit.expired():
-                raise ToolTimeoutError(self.name, timeout) from error
-            raise
+        return as_text(await self.in_time(self._called(given)))
 
-
-def _by_name(arguments: BaseModel) -> dict[str, Any]:
-    return dict(arguments.__dict__)
+    async def _called(self, given: Mapping[str, Any]) -> Any:
+        if self._is_async:
+            return await self._function(**given)
+        output = await asyncio.to_thread(self._function, **given)
+        return await output if inspect.isawaitable(output) else output
 
 
 def as_text(output: Any) -> str:
@@ -221,9 +187,9 @@ def as_text(output: Any) -> str:
     return to_json(output, fallback=str, inf_nan_mode="strings").decode()
 
 
-def as_tool(given: Callable[..., Any] | FunctionTool) -> FunctionTool:
+def as_tool(given: Callable[..., Any] | Tool) -> Tool:
     """A tool of what was given: a function, or a tool already."""
-    if isinstance(given, FunctionTool):
+    if isinstance(given, Tool):
         return given
     if not callable(given):
         raise AgentDefinitionError(f"{given!r} is no tool: give a function, or a FunctionTool.")
@@ -250,7 +216,3 @@ def _check_options(name: str, function: object, options: ToolOptions) -> None:
                 fault = f"has {label}={seconds!r}: give seconds or a timedelta above 0"
     if fault is not None:
         raise AgentDefinitionError(f"Tool {name!r} {fault}.")
-
-
-def _seconds(value: float | timedelta | None) -> float | None:
-    return value.total_seconds() if isinstance(value, timedelta) else value

@@ -1,7 +1,8 @@
 """`AgentWorkflow`: agents as a flow. Each call of a model and each call of a tool is a step.
 
     init_run → run_agent → call_tool (side by side) → join_results → run_agent … → AgentResult
-                              call_tool → approve_tool → call_tool       where a person must approve
+    init_run → list_tools → tools_listed → run_agent      where agents have servers of tools
+    call_tool → approve_tool → call_tool                  where a person must approve
 
 Only the conversation and the names of agents and tools are data of a run. What agents are made of (prompts, functions,
 models) is read where the steps run, so that a run goes on with what is deployed.
@@ -10,19 +11,21 @@ models) is read where the steps run, so that a run goes on with what is deployed
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self, cast
 
 from pydantic import BaseModel
 
-from everstep.agent.agent import Agent, ModelSource
-from everstep.agent.calling import ToolRetries, carry_out, failed_result, result_of
+from everstep.agent.agent import Agent, ModelSource, ToolSource
+from everstep.agent.approval import answered, check_arguments, question_about, rejected
+from everstep.agent.calling import ToolRetries, carry_out, failed_result
 from everstep.agent.conversation import (
     AGENT,
     CORRECTIONS,
     ITERATIONS,
     MAX_ITERATIONS,
     STATE,
+    TOOLS,
     USAGE,
     Conversation,
 )
@@ -41,23 +44,25 @@ from everstep.agent.events import (
     AgentSetup,
     AgentWorkflowStartEvent,
     ApproveToolCall,
+    ListTools,
     ToolApproval,
     ToolCall,
     ToolCallHeld,
     ToolCallResult,
     ToolOutput,
+    ToolsListed,
 )
 from everstep.agent.memory import TokenCounter, estimated_tokens, within_budget
 from everstep.agent.messages import ChatMessage, ToolSelection, Usage
 from everstep.agent.model import MODEL_RETRIES, ChatAnswer
 from everstep.agent.output import correction, read_output
+from everstep.agent.servers import Listed, listed_from
 from everstep.agent.streaming import TokenStream
 from everstep.agent.team import Team
-from everstep.agent.tools import FunctionTool
 from everstep.context import Context
 from everstep.decorators import catch_error, step
 from everstep.errors import WorkflowRuntimeError
-from everstep.events import StepFailedEvent
+from everstep.events import Event, StepFailedEvent
 from everstep.workflow import Workflow
 
 MODEL_SECONDS = 600.0
@@ -96,6 +101,8 @@ class AgentWorkflow(Workflow):
         >>> print(await desk.run(user_msg="Then pay it back, please.", ctx=handler.ctx))
     """
 
+    span_kind = "AGENT"
+
     def __new__(cls, *_: Any, workflow_name: str | None = None, **__: Any) -> Self:
         if workflow_name is None or workflow_name == cls.__name__:
             return super().__new__(cls)
@@ -131,7 +138,7 @@ class AgentWorkflow(Workflow):
     @classmethod
     def from_tools(
         cls,
-        tools: Iterable[Callable[..., Any] | FunctionTool],
+        tools: Iterable[ToolSource],
         model: ModelSource,
         *,
         system_prompt: str | None = None,
@@ -154,8 +161,8 @@ class AgentWorkflow(Workflow):
         return cls(agents=[agent], **options)
 
     @step
-    async def init_run(self, ctx: Context, ev: AgentWorkflowStartEvent) -> AgentSetup:
-        """Put what the user says behind the conversation so far."""
+    async def init_run(self, ctx: Context, ev: AgentWorkflowStartEvent) -> list[ListTools] | AgentSetup:
+        """Put what the user says behind the conversation so far, and ask servers for their tools."""
         if ev.user_msg is None and not ev.chat_history:
             raise WorkflowRuntimeError(f"{self.workflow_name} was told nothing: give user_msg, or chat_history.")
         talk = await Conversation.of(ctx)
@@ -169,7 +176,22 @@ class AgentWorkflow(Workflow):
         await ctx.store.set(ITERATIONS, 0)
         await ctx.store.set(CORRECTIONS, 0)
         await ctx.store.set(USAGE, Usage())
+        if self.team.servers:
+            return [ListTools(server=name) for name in self.team.servers]
         return AgentSetup(current_agent_name=agent)
+
+    @step(retry_policy=MODEL_RETRIES)
+    async def list_tools(self, ev: ListTools) -> ToolsListed:
+        """Ask one server for its tools; they are the run's until it ends."""
+        return ToolsListed(server=ev.server, tools=await self.team.servers[ev.server].list_tools())
+
+    @step
+    async def tools_listed(self, ctx: Context, evs: list[ToolsListed]) -> AgentSetup:
+        """Keep what the servers have, and begin."""
+        listed = {ev.server: ev.tools for ev in evs}
+        self.team.check(listed)
+        await ctx.store.set(TOOLS, listed)
+        return AgentSetup(current_agent_name=await ctx.store.get(AGENT))
 
     @step(retry_policy=MODEL_RETRIES, timeout=MODEL_SECONDS)
     async def run_agent(self, ctx: Context, ev: AgentSetup) -> list[ToolCall] | AgentSetup | AgentResult:
@@ -210,7 +232,7 @@ class AgentWorkflow(Workflow):
     @step(retry_policy=ToolRetries(), num_workers=TOOLS_AT_ONCE)
     async def call_tool(self, ctx: Context, ev: ToolCall) -> ToolCallResult | ToolCallHeld:
         """Call one tool, or hold the call until a person has approved it."""
-        done = await carry_out(ctx, self.team, ev)
+        done = await carry_out(ctx, self.team, ev, await self._listed(ctx))
         if isinstance(done, ToolCallResult):
             ctx.write_event_to_stream(done)
         return done
@@ -219,18 +241,20 @@ class AgentWorkflow(Workflow):
     async def approve_tool(self, ctx: Context, ev: ToolCallHeld) -> ToolCall | ToolCallResult:
         """Ask a person whether a call may be made, for as long as it takes."""
         problem = ""
+        listed = await self._listed(ctx)
         while True:
-            question = self._question(ev, problem)
+            question: ApproveToolCall = question_about(ev, self.team, listed, problem)
             try:
                 answer = await ctx.wait_for_event(ToolApproval, waiter_event=question)
+                decided = answered(ev, answer, self.team, listed)
             except TimeoutError:
-                return _rejected(ctx, ev, "Nobody approved this call in time.")
-            if not answer.approved:
-                return _rejected(ctx, ev, f"A person rejected this call: {answer.reason or 'no reason was given'}")
-            try:
-                return self._approved(ev, answer)
+                decided = rejected(ev, "Nobody approved this call in time.")
             except ToolError as error:
                 problem = str(error)
+                continue
+            if isinstance(decided, ToolCallResult):
+                ctx.write_event_to_stream(decided)
+            return decided
 
     @catch_error(for_steps=["call_tool"], max_recoveries=1_000_000)
     async def tool_failed(self, ctx: Context, ev: StepFailedEvent) -> ToolCallResult:
@@ -267,6 +291,18 @@ class AgentWorkflow(Workflow):
             name = to_agent
         return AgentSetup(current_agent_name=name)
 
+    def check_answer(self, question: Event, answer: Event) -> None:
+        """Refuse arguments that do not fit the tool that is to be approved.
+
+        Raises:
+            ToolError: they do not.
+        """
+        if isinstance(question, ApproveToolCall) and isinstance(answer, ToolApproval):
+            check_arguments(question, answer, self.team)
+
+    async def _listed(self, ctx: Context) -> Listed:
+        return listed_from(await ctx.store.get(TOOLS, default={})) if self.team.servers else {}
+
     async def _ask(self, ctx: Context, agent: Agent, talk: Conversation) -> ChatAnswer:
         ctx.write_event_to_stream(AgentInput(input=talk.news(), current_agent_name=agent.name))
         prompt = [agent.system_prompt] if agent.system_prompt else []
@@ -278,7 +314,7 @@ class AgentWorkflow(Workflow):
         tokens = TokenStream(ctx, agent.name)
         answer = await agent.model.chat(
             [*system, *history],
-            tools=self.team.metadata(agent),
+            tools=self.team.metadata(agent, talk.listed),
             schema=agent.output_type,
             on_token=tokens.add,
         )
@@ -300,40 +336,6 @@ class AgentWorkflow(Workflow):
         await ctx.store.set(CORRECTIONS, corrections + 1)
         await talk.add(correction(agent.output_type, faults))
         return AgentSetup(current_agent_name=agent.name)
-
-    def _question(self, held: ToolCallHeld, problem: str) -> ApproveToolCall:
-        tool = self.team.agent(held.current_agent_name).tools.get(held.tool_name)
-        return ApproveToolCall(
-            tool_name=held.tool_name,
-            tool_kwargs=held.tool_kwargs,
-            tool_id=held.tool_id,
-            tool_description="" if tool is None else tool.description,
-            parameters={} if tool is None else tool.metadata.parameters,
-            current_agent_name=held.current_agent_name,
-            problem=problem,
-            assignee=None if tool is None else tool.options.assignee,
-            due=None if tool is None else tool.options.approve_within,
-        )
-
-    def _approved(self, held: ToolCallHeld, answer: ToolApproval) -> ToolCall:
-        """The call as it was approved: with the arguments that were shown, or with those that the person gave."""
-        arguments = held.tool_kwargs
-        if answer.arguments is not None:
-            arguments = self.team.tool(held.current_agent_name, held.tool_name).complete(answer.arguments)
-        return ToolCall(
-            tool_name=held.tool_name,
-            tool_kwargs=arguments,
-            tool_id=held.tool_id,
-            current_agent_name=held.current_agent_name,
-            approved=True,
-            edited=arguments != held.tool_kwargs,
-        )
-
-
-def _rejected(ctx: Context, held: ToolCallHeld, why: str) -> ToolCallResult:
-    result = result_of(held, ToolOutput(content=why, is_error=True))
-    ctx.write_event_to_stream(result)
-    return result
 
 
 def _as_message(result: ToolCallResult) -> ChatMessage:

@@ -18,14 +18,23 @@ import typer
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
-from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    PrometheusConfig,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import WorkerDeploymentConfig
 
 from everstep.cli.exits import DEBUG_VARIABLE, CommandError, Exit, leave
 from everstep.cli.flows import Found, distinct, in_folder, resolve
 from everstep.cli.session import explained
-from everstep.errors import FlowNotFoundError
+from everstep.errors import FlowNotFoundError, WorkflowConfigurationError
+from everstep.observe import RunLogFilter
+from everstep.temporal.metrics_settings import metrics_config
 from everstep.temporal.settings import ConnectionFailedError, ConnectionSettings, connect
 from everstep.temporal.worker import MAX_CONCURRENT_STEPS, serving
 
@@ -137,7 +146,7 @@ async def _serve(found: Sequence[Found], task_queue: str | None, patience: float
 async def _connected(patience: float, stop: asyncio.Event) -> tuple[Client, ConnectionSettings] | None:
     """Connect, again and again while the server is not there; None when told to stop meanwhile."""
     deadline = time.monotonic() + patience
-    runtime = _logging_runtime()
+    runtime = _runtime()
     told = False
     while not stop.is_set():
         settings = await asyncio.to_thread(ConnectionSettings.load)
@@ -187,10 +196,24 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-def _logging_runtime() -> Runtime:
-    """The SDK's core, its log put into this process's own instead of on stdout."""
+def _runtime() -> Runtime:
+    """The SDK's core: its log goes into this process's own, its metrics where the OTEL_* settings say.
+
+    Raises:
+        WorkflowConfigurationError: metrics cannot go there.
+    """
     forwarding = LogForwardingConfig(logging.getLogger("temporalio.core"), prepend_target_on_message=False)
-    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(TelemetryFilter("WARN", "ERROR"), forwarding)))
+    metrics = metrics_config(os.environ)
+    telemetry = TelemetryConfig(logging=LoggingConfig(TelemetryFilter("WARN", "ERROR"), forwarding), metrics=metrics)
+    try:
+        runtime = Runtime(telemetry=telemetry)
+    except (RuntimeError, ValueError) as error:
+        raise WorkflowConfigurationError(
+            f"Metrics cannot be exported: {error}. Check OTEL_EXPORTER_…, and whether the port is free."
+        ) from error
+    if metrics is not None:
+        _log.info("metrics: %s", metrics.bind_address if isinstance(metrics, PrometheusConfig) else metrics.url)
+    return runtime
 
 
 def _deployment() -> WorkerDeploymentConfig | None:
@@ -222,9 +245,11 @@ def _set_up_logging(level: str) -> None:
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
         raise CommandError(f"There is no log level {level!r}: give debug, info, warning or error.", Exit.USAGE)
-    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    form = "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s %(message)s%(where)s"
+    formatter = logging.Formatter(form, "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
+    handler.addFilter(RunLogFilter())  # tells run, step and trace of what steps log
     logging.basicConfig(level=logging.WARNING if number >= logging.INFO else number, handlers=[handler])
     logging.getLogger("everstep").setLevel(number)

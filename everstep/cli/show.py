@@ -34,14 +34,15 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, a
 class RunView:
     """Everything that `show` tells.
 
-    `requests`, `refused` (messages that belong to no request) and `children` (those under way) are None where no worker
-    could tell them; `silent` says why.
+    `requests`, `refused` (messages that belong to no request), `children` (those under way) and `unmatched` (events
+    that wait for others, in steps that take several) are None where no worker could tell them; `silent` says why.
     """
 
     run: RunSummary
     steps: StepCounts
     requests: list[dict[str, Any]] | None = None
     refused: list[dict[str, Any]] | None = None
+    unmatched: list[dict[str, Any]] | None = None
     children: list[dict[str, Any]] | None = None
     silent: Obstacle | None = None
     obstacles: list[Obstacle] = field(default_factory=list[Obstacle])
@@ -67,6 +68,7 @@ class RunView:
         out["steps"] = [count.to_json() for count in self.steps.steps.values()]
         out["requests"] = self.requests
         out["refused_messages"] = self.refused
+        out["unmatched_events"] = self.unmatched
         if self.children:
             out["children"] = self.children
         out["obstacles"] = [obstacle.to_json() for obstacle in self.obstacles]
@@ -178,6 +180,7 @@ async def _ask(session: Session, view: RunView) -> None:
         view.requests = await ask_run(session.client, view.run, names.REQUESTS)
         progress = await ask_run(session.client, view.run, names.PROGRESS)
         view.refused, view.children = progress.get("refused_messages", []), progress.get("children", [])
+        view.unmatched = progress.get("unmatched", [])
     except RunSilentError as error:
         view.silent = error.obstacle
     except EverstepError as error:
@@ -241,6 +244,9 @@ def _print(out: Output, view: RunView) -> None:
         out.table(("CHILD", "FLOW", "OF STEP", "SINCE"), rows)
     _print_requests(out, view)
     _print_refusals(out, view)
+    for one in view.unmatched or ():
+        has = ", ".join(f"{kind} ×{count}" if count > 1 else kind for kind, count in one["has"].items())
+        out.text(f"{one['step']} has {has} and waits for {', '.join(one['lacks'])}", "dim")
     if view.silent is not None:
         out.text(f"What it asks people and what it refused cannot be told: {view.silent.text}.", "yellow")
     for obstacle in view.obstacles:

@@ -50,6 +50,8 @@ class LocalChildren:
         clock: Callable[[], float],
         module: str,
     ) -> None:
+        self.trace: str | None = None
+        """Where the spans of the run above belong; None where it is not traced."""
         self._make = make
         self._module = module
         self._feed = feed
@@ -73,6 +75,7 @@ class LocalChildren:
             self._feed(_failed(self._clock(), command.run, reason))
             return
         run = self._make(flow, command.run, command.call.timeout, partial(self._asked, command.run))
+        run.trace_above = self.trace
         self._runs[command.run] = run
         run.ended.add_done_callback(lambda _: self._ended(command.run))
         taken = self._taken.pop(command.run, None)

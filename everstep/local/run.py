@@ -40,6 +40,7 @@ from everstep.local.children import Above, LocalChildren, MakeRun
 from everstep.local.clock import Clock, Timer
 from everstep.local.lock import LocalLocks
 from everstep.local.stream import LocalStream
+from everstep.local.traces import LocalTraces
 from everstep.run_path import PathRecorder
 from everstep.state_store import begin_state
 from everstep.wire import StepCall
@@ -92,12 +93,16 @@ class LocalRun:
         self._locks = LocalLocks(self.feed, clock.now)
         module = type(invoker.flow).__module__
         self._children = LocalChildren(make, self.feed, self.stream.publish, clock.now, module)
+        self._traces: LocalTraces | None = None
+        self.trace_above: str | None = None
         self._watch = Watch(self.engine.run, partial(self.stream.publish, internal=True))
         self._report = _report if invoker.flow.verbose else _report_nothing
 
     def start(self, event: Event, state: Mapping[str, Any] | None) -> None:
         """Begin with the start event."""
-        self.feed(happened.StartRun(self._clock(), self.invoker.encode(event), state))
+        now = self._clock()
+        self._trace(now)
+        self.feed(happened.StartRun(now, self.invoker.encode(event), state))
 
     def begin(self, start: Mapping[str, Any], state: Mapping[str, Any] | None) -> None:
         """Begin with the fields of the start event.
@@ -114,7 +119,13 @@ class LocalRun:
         self._watch = Watch(self.engine.run, partial(self.stream.publish, internal=True))
         self._tried = dict(snapshot.tries)
         self._children.go_on_with(snapshot.children)
+        self._trace(self.engine.run.started_at)
         self.feed(happened.Restored(self._clock()))
+
+    def _trace(self, started_at: float) -> None:
+        kind, above = self.invoker.flow.span_kind, self.trace_above
+        traces = self._traces = LocalTraces.of(self.engine.run, self.run_id, started_at, kind, self._clock, above)
+        self._children.trace = None if traces is None else traces.watch.traceparent
 
     def snapshot(self) -> Snapshot:
         """The run as it is now; it goes on.
@@ -147,6 +158,8 @@ class LocalRun:
                 commands = self.engine.apply(what)
                 self._watch.saw(what, commands)
                 self.path(self.engine, what, commands)
+                if self._traces is not None:
+                    self._traces.watch.applied(what, commands, live=True)
                 for command in commands:
                     self._carry_out(command)
         finally:
@@ -205,7 +218,9 @@ class LocalRun:
 
     @_carry_out.register
     def _(self, command: do.JudgeMessage) -> None:
-        verdict = judge(self.invoker, command.message, command.types, command.data, waited=command.waited)
+        verdict = judge(
+            self.invoker, command.message, command.types, command.data, waited=command.waited, question=command.question
+        )
         self._inputs.append(happened.MessagesJudged(self._clock(), [verdict]))
 
     @_carry_out.register
@@ -337,16 +352,17 @@ class LocalRun:
 
     async def _attempt(self, step: str, call: StepCall, attempts: Attempts, number: int) -> Outcome:
         scopes: list[StepScope] = []
+        work = self.invoker.run(
+            step,
+            call,
+            state=self._state,
+            publish=lambda event: self._publish(event, call.invocation, number),
+            retry_info=attempts.retry_info(self._clock()),
+            lock=self._locks.of(call.invocation, number),
+            scope_made=scopes.append,
+        )
         with self.clock.working():
-            outcome = await self.invoker.run(
-                step,
-                call,
-                state=self._state,
-                publish=lambda event: self._publish(event, call.invocation, number),
-                retry_info=attempts.retry_info(self._clock()),
-                lock=self._locks.of(call.invocation, number),
-                scope_made=scopes.append,
-            )
+            outcome = await (work if self._traces is None else self._traces.around(step, call, number, work))
         if outcome.calls:
             begun = 0 if call.record is None else len(call.record.children)
             self._children.called(call.origin, begun, scopes[0].record.flows)

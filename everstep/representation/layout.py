@@ -16,11 +16,15 @@ Edge = tuple[int, int]
 GAP_X, GAP_Y = 28.0, 46.0
 _SWEEPS = 12
 _DUMMY_WIDTH = 14.0
+_STEEP = 0.3
 
 
 @dataclass(slots=True)
 class Layout:
-    """The middle of each box, and for each arrow the points that it goes through, from edge of box to edge of box."""
+    """The middle of each box, and for each arrow the points that it goes through, from edge of box to edge of box.
+
+    Between its ends the points of an arrow come in pairs: where it enters a layer that it crosses, and where it leaves.
+    """
 
     width: float
     height: float
@@ -61,11 +65,12 @@ def lay_out(sizes: Sequence[tuple[float, float]], edges: Sequence[Edge], roots: 
     _order(layers)
     widths = [size[0] for size in sizes] + [_DUMMY_WIDTH] * (len(layers.of) - len(sizes))
     xs = _columns(layers, widths)
-    ys, height = _lines(layers, sizes)
+    ys, heights, height = _lines(layers, sizes)
     left = min((xs[n] - widths[n] / 2 for n in range(len(xs))), default=0.0)
     width = max((xs[n] + widths[n] / 2 for n in range(len(xs))), default=0.0) - left
     points = [(xs[n] - left, ys[layers.of[n]]) for n in range(len(xs))]
-    return Layout(width, height, points[: len(sizes)], {edge: _route(layers, edge, points, sizes) for edge in edges})
+    routes = {edge: _route(layers, edge, points, sizes, heights) for edge in edges}
+    return Layout(width, height, points[: len(sizes)], routes)
 
 
 def _without_cycles(count: int, edges: Sequence[Edge], roots: Sequence[int]) -> dict[Edge, Edge]:
@@ -257,31 +262,48 @@ def _placed(wanted: Sequence[float], weights: Sequence[float], widths: Sequence[
     return [middle + offset for middle, offset in zip(flat, offsets, strict=False)]
 
 
-def _lines(layers: _Layers, sizes: Sequence[tuple[float, float]]) -> tuple[list[float], float]:
-    """The y of each layer, and the height of all."""
+def _lines(layers: _Layers, sizes: Sequence[tuple[float, float]]) -> tuple[list[float], list[float], float]:
+    """The y of each layer, its height, and the height of all."""
     ys: list[float] = []
+    heights: list[float] = []
     at = 0.0
     for row in layers.rows:
         tallest = max((sizes[node][1] for node in row if node < layers.real), default=0.0)
         ys.append(at + tallest / 2)
+        heights.append(tallest)
         at += tallest + GAP_Y
-    return ys, max(0.0, at - GAP_Y)
+    return ys, heights, max(0.0, at - GAP_Y)
 
 
-def _route(layers: _Layers, edge: Edge, points: Sequence[Point], sizes: Sequence[tuple[float, float]]) -> list[Point]:
+def _route(
+    layers: _Layers,
+    edge: Edge,
+    points: Sequence[Point],
+    sizes: Sequence[tuple[float, float]],
+    heights: Sequence[float],
+) -> list[Point]:
     """The points of an arrow; it leaves and enters its boxes at top or bottom, side by side with their others."""
     chain = layers.chains[edge]
-    route = [points[node] for node in chain]
-    goes_down = layers.of[chain[0]] < layers.of[chain[-1]]
-    for end, neighbour, down in ((0, 1, goes_down), (-1, -2, not goes_down)):
-        node = chain[end]
-        near = layers.below if down else layers.above
-        others = sorted(near[node], key=lambda other: (points[other][0], other))
-        share = others.index(chain[neighbour]) + 1
-        width, height = sizes[node]
-        x = points[node][0] - width / 2 + _port(width, share, len(others))
-        route[end] = (x, points[node][1] + (height / 2 if down else -height / 2))
-    return route
+    down = layers.of[chain[0]] < layers.of[chain[-1]]
+    begin = _end(layers, chain[0], chain[1], points, sizes[chain[0]], down=down)
+    end = _end(layers, chain[-1], chain[-2], points, sizes[chain[-1]], down=not down)
+    inner = [points[node] for node in chain[1:-1]]
+    route = [begin]
+    for node, before, (x, y), after in zip(chain[1:-1], [begin, *inner], inner, [*inner[1:], end], strict=False):
+        # It leans the way that it goes, but not so far that it would touch what stands beside it in this layer.
+        lean = max(-_STEEP, min(_STEEP, (after[0] - before[0]) / (after[1] - before[1])))
+        half = (max(2.0, heights[layers.of[node]]) / 2) * (1 if down else -1)
+        route += [(x - lean * half, y - half), (x + lean * half, y + half)]
+    return [*route, end]
+
+
+def _end(
+    layers: _Layers, node: int, other: int, points: Sequence[Point], size: tuple[float, float], *, down: bool
+) -> Point:
+    near = layers.below if down else layers.above
+    others = sorted(near[node], key=lambda neighbour: (points[neighbour][0], neighbour))
+    x = points[node][0] - size[0] / 2 + _port(size[0], others.index(other) + 1, len(others))
+    return x, points[node][1] + (size[1] / 2 if down else -size[1] / 2)
 
 
 def _port(width: float, share: int, count: int) -> float:

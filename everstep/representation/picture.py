@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 from everstep.representation.layout import Layout, Point, lay_out
 from everstep.representation.shown import MARKS, look, notes, untaken
@@ -18,7 +19,6 @@ from everstep.representation.types import (
 )
 
 MARGIN = 24.0
-_STEEP = 0.45  # so that an arrow which passes between two boxes touches neither
 _HEIGHT = {1: 34.0, 2: 50.0}
 _WIDE, _NARROW = "MWmw@%—✓✗", "fijlrtI1.,:;|!'()[] "
 
@@ -140,36 +140,34 @@ def _arrow(edge: WorkflowGraphEdge, layout: Layout, numbers: dict[str, int], *, 
 
 
 def _curve(route: list[Point]) -> Iterator[str]:
-    """A smooth line that leaves and arrives upright, and between goes the way that its points lie."""
-    last = len(route) - 1
+    """A smooth line that leaves and arrives upright, and between goes the way that its pairs of points lie."""
     yield f"M{route[0][0]:.1f} {route[0][1]:.1f}"
-    for number in range(last):
-        (x, y), (to_x, to_y) = route[number], route[number + 1]
-        reach = (to_y - y) / 3 if last > 1 else (to_y - y) / 2
-        lean, to_lean = _lean(route, number), _lean(route, number + 1)
-        near_x, far_x = x + lean * reach, to_x - to_lean * reach
+    for number, ((x, y), (to_x, to_y)) in enumerate(pairwise(route)):
+        if number % 2:
+            yield f"L{to_x:.1f} {to_y:.1f}"
+            continue
+        reach = (to_y - y) / 2
+        near_x, far_x = x + _lean(route, number - 1) * reach, to_x - _lean(route, number + 1) * reach
         yield f"C{near_x:.1f} {y + reach:.1f} {far_x:.1f} {to_y - reach:.1f} {to_x:.1f} {to_y:.1f}"
 
 
 def _lean(route: list[Point], number: int) -> float:
-    """How far a line goes aside at a point, for each pixel that it goes down."""
-    if number in (0, len(route) - 1):
+    """How far a pair of points goes aside, for each pixel that it goes down; the ends of a line are upright."""
+    if number < 0 or number + 1 >= len(route):
         return 0.0
-    (x, y), (to_x, to_y) = route[number - 1], route[number + 1]
-    return max(-_STEEP, min(_STEEP, (to_x - x) / (to_y - y))) if to_y != y else 0.0
+    (x, y), (to_x, to_y) = route[number], route[number + 1]
+    return (to_x - x) / (to_y - y)
 
 
 def _middle(route: list[Point]) -> Point:
-    """Where a label goes: on the point of the arrow in the middle of its way."""
-    if len(route) % 2:
-        return route[len(route) // 2]
+    """Where a label goes: in the middle of its way."""
     (x, y), (other_x, other_y) = route[len(route) // 2 - 1], route[len(route) // 2]
     return (x + other_x) / 2, (y + other_y) / 2
 
 
 def _loop(middle: Point) -> list[Point]:
     x, y = middle
-    return [(x + 40, y - 16), (x + 70, y), (x + 40, y + 16)]
+    return [(x + 30, y - 16), (x + 66, y - 6), (x + 66, y + 6), (x + 30, y + 16)]
 
 
 _MARKERS = (

@@ -52,6 +52,8 @@ class ChildRuns:
     """
 
     def __init__(self, run: Run, take: Callable[[happened.Input], None]) -> None:
+        self.trace: str | None = None
+        """Where the spans of the run above belong, for its children; None where it is not traced."""
         self._run = run
         self._take = take
         self._ours: set[str] = set()
@@ -107,6 +109,8 @@ class ChildRuns:
             options["timeout"] = call.timeout
         if call.state is not None:
             options["state"] = call.state
+        if self.trace is not None:
+            options["trace"] = self.trace
         start = dump(call.start)
         while not self._fits(len(start)):
             await workflow.sleep(timedelta(milliseconds=1), summary=DEFERRED)

@@ -16,6 +16,7 @@ from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from everstep.engine.messages import Envelope
 from everstep.errors import EverstepError
 from everstep.invoke import Invoker
 from everstep.judge import judge, normal_form
@@ -28,6 +29,7 @@ from everstep.temporal.lock_client import LockClient
 from everstep.temporal.payloads import raw
 from everstep.temporal.step_activity import ABSENT_RETRY, StepActivity
 from everstep.temporal.tally import Tally
+from everstep.temporal.telemetry import Telemetry
 from everstep.workflow import Workflow
 
 _log = logging.getLogger("everstep.worker")
@@ -41,20 +43,31 @@ class FlowActivities:
         host: where user code runs.
         client: the worker's client, for queries and signals of running steps.
         limits: what a run that begins on this worker is given.
+        telemetry: tells of what the steps do.
     """
 
-    def __init__(self, flows: Sequence[Workflow], host: StepHost, client: Client, limits: Limits) -> None:
+    def __init__(
+        self, flows: Sequence[Workflow], host: StepHost, client: Client, limits: Limits, telemetry: Telemetry
+    ) -> None:
         self._invokers = {flow.workflow_name: Invoker(flow, host, host.resources) for flow in flows}
         self._host = host
         self._client = client
         self.limits = limits
+        self._telemetry = telemetry
 
     def all(self) -> list[Callable[..., Any]]:
         """The functions to register with a worker."""
         locks = LockClient(self._client, self.limits.payload)
         steps = [
             StepActivity(
-                invoker, step, self._host, self._client, self.limits.payload, locks, self._invokers.keys()
+                invoker,
+                step,
+                self._host,
+                self._client,
+                self.limits.payload,
+                locks,
+                self._invokers.keys(),
+                self._telemetry.step(invoker.flow.workflow_name, step),
             ).as_activity()
             for invoker in self._invokers.values()
             for step in invoker.specs
@@ -93,8 +106,15 @@ class FlowActivities:
             invoker = self._invoker(request["flow"])
             verdicts: list[dict[str, Any]] = []
             for message in request["messages"]:
-                waited = message.get("waited", False)
-                verdict = judge(invoker, message["message"], message["types"], message["data"], waited=waited)
+                asked = message.get("question")
+                verdict = judge(
+                    invoker,
+                    message["message"],
+                    message["types"],
+                    message["data"],
+                    waited=message.get("waited", False),
+                    question=None if asked is None else Envelope.from_json(asked),
+                )
                 outcome = {"reason": verdict.reason} if verdict.event is None else {"event": verdict.event.to_json()}
                 verdicts.append({"message": verdict.message, **outcome})
             return raw({"verdicts": verdicts})

@@ -16,23 +16,16 @@ from temporalio.api.failure.v1 import Failure as FailureProto
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
-from everstep.engine import commands as do
 from everstep.engine import inputs as happened
 from everstep.engine.core import Engine
 from everstep.engine.messages import Envelope, Failure
-from everstep.engine.notices import Watch
 from everstep.flow.definition import FlowDefinition
 from everstep.temporal import names
-from everstep.temporal.boundary import DRAIN, Limits, due, next_try, overdue
 from everstep.temporal.endings import step_failure
 from everstep.temporal.lock_keeper import lock_release, lock_request
 from everstep.temporal.payloads import unpack
-from everstep.temporal.step_runner import DEFERRED, step_input, too_large
+from everstep.temporal.replica import Replica, UnreadableError
 from everstep.wire import MalformedMessageError, parse_answer, parse_event, received
-
-
-class UnreadableError(Exception):
-    """A history holds something that is not among what is read here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +47,11 @@ class EngineFollower:
     def __init__(self, client: Client, run_id: str) -> None:
         self._converter = client.data_converter
         self._run_id = run_id
+        self._replica = Replica(run_id, self._tell)
         self._flow = ""
-        self._engine: Engine | None = None
-        self._watch: Watch | None = None
-        self._limits = Limits()
         self._told: list[Told] = []
         self._reading = 0
         self._task = 0
-        self._now = 0.0
-        self._length = 0
-        self._size = 0
-        self._suggested = False
-        self._draining = False
-        self._crossed = False
-        self._try_at = 0
-        self._judging = 0
-        self._early: list[happened.Input] = []
         self._arrived: list[HistoryEvent] = []
         self._updates: list[HistoryEvent] = []
         self._activities: dict[int, tuple[str, str]] = {}
@@ -92,6 +74,9 @@ class EngineFollower:
             raise UnreadableError(f"event {event.event_id} does not fit what came before it") from error
         told, self._told = self._told, []
         return told
+
+    def _tell(self, notice: Envelope) -> None:
+        self._told.append(Told(self._reading, notice))
 
     async def _read(self, event: HistoryEvent, *, more: bool) -> None:
         kind = event.event_type
@@ -134,32 +119,23 @@ class EngineFollower:
         values = await self._values(started.input)
         if len(values) > 1 and isinstance(values[1], dict) and "everstep" in values[1]:
             carried = cast("dict[str, dict[str, Any]]", values[1])["everstep"]
-            self._now = _seconds(event)
-            definition = FlowDefinition.from_json(carried["definition"])
-            self._begin(Engine.restore(definition, unpack(carried["engine"]), self._run_id), carried["limits"])
-            self._feed(happened.Restored(self._now))
-
-    def _begin(self, engine: Engine, limits: Mapping[str, Any]) -> None:
-        self._limits = Limits.from_json(limits)
-        self._engine = engine
-        self._watch = Watch(engine.run, lambda notice: self._told.append(Told(self._reading, notice)))
+            self._replica.now = _seconds(event)
+            engine = Engine.restore(
+                FlowDefinition.from_json(carried["definition"]), unpack(carried["engine"]), self._run_id
+            )
+            self._replica.begin(engine, carried["limits"], happened.Restored(self._replica.now))
 
     async def _task_started(self, event: HistoryEvent) -> None:
         started = event.workflow_task_started_event_attributes
-        self._now, self._length = _seconds(event), event.event_id
-        self._size, self._suggested = started.history_size_bytes, started.suggest_continue_as_new
+        suggested, size = started.suggest_continue_as_new, started.history_size_bytes
+        self._replica.task(_seconds(event), event.event_id, size, suggested=suggested)
 
     async def _scheduled(self, event: HistoryEvent) -> None:
         scheduled = event.activity_task_scheduled_event_attributes
         activity = scheduled.activity_type.name
         self._activities[event.event_id] = activity, scheduled.activity_id
-        if self._engine is None or not self._is_step(activity):
-            return
-        invocation = self._engine.run.invocations.get(int(scheduled.activity_id))
-        if invocation is not None and not invocation.running and self._draining:
-            self._resume()  # it could not leave this execution, as what it would have carried was too large
-        if invocation is None or not invocation.running:
-            raise UnreadableError(f"event {event.event_id} starts a step that is not known to be due")
+        if self._is_step(activity):
+            self._replica.started(int(scheduled.activity_id))
 
     async def _timer_started(self, event: HistoryEvent) -> None:
         summary = event.user_metadata.summary
@@ -184,11 +160,9 @@ class EngineFollower:
     def _begun(self, begun: Mapping[str, Any]) -> None:
         if "refused" in begun:
             return
-        self._begin(Engine(FlowDefinition.from_json(begun["definition"]), self._run_id), begun["limits"])
-        self._feed(happened.StartRun(self._now, Envelope.from_json(begun["start"]), begun.get("state")))
-        early, self._early = self._early, []
-        for what in early:
-            self._feed(what)
+        engine = Engine(FlowDefinition.from_json(begun["definition"]), self._run_id)
+        start = happened.StartRun(self._replica.now, Envelope.from_json(begun["start"]), begun.get("state"))
+        self._replica.begin(engine, begun["limits"], start)
 
     # What workflow code is told with a task
 
@@ -196,7 +170,7 @@ class EngineFollower:
         done = event.activity_task_completed_event_attributes
         activity, number = self._activities.pop(done.scheduled_event_id)
         if activity == names.JUDGE:
-            self._judged((await self._json(done.result))["verdicts"])
+            self._replica.judged((await self._json(done.result))["verdicts"])
         elif self._is_step(activity):
             await self._step_ended(int(number), done.result, None)
 
@@ -215,36 +189,28 @@ class EngineFollower:
         activity, number = self._activities.pop(scheduled)
         if self._is_step(activity):
             failure = Failure("CancelledError", "the step was cancelled from outside of its run")
-            self._feed(happened.StepFailed(self._now, int(number), failure))
+            self._replica.take(happened.StepFailed(self._replica.now, int(number), failure))
 
     async def _step_ended(self, invocation: int, result: Payloads | None, failure: FailureProto | None) -> None:
         if result is not None:
-            self._feed(happened.StepSucceeded.from_json(self._now, invocation, await self._json(result)))
+            self._replica.take(
+                happened.StepSucceeded.from_json(self._replica.now, invocation, await self._json(result))
+            )
         else:
             assert failure is not None
             error = await self._converter.decode_failure(failure)
-            self._feed(happened.StepFailed(self._now, invocation, step_failure(error)))
-
-    def _judged(self, verdicts: Sequence[Mapping[str, Any]]) -> None:
-        self._judging -= len(verdicts)
-        if not self._crossed:
-            self._feed(happened.MessagesJudged(self._now, [happened.Verdict.from_json(item) for item in verdicts]))
+            self._replica.take(happened.StepFailed(self._replica.now, invocation, step_failure(error)))
 
     async def _fired(self, event: HistoryEvent) -> None:
-        name = self._timers.pop(event.timer_fired_event_attributes.timer_id)
-        if name == DRAIN:
-            if self._draining and not self._crossed and not overdue(self._limits, self._length, self._size):
-                self._resume()
-        elif name != DEFERRED and not self._crossed:
-            self._feed(happened.TimerFired(self._now, name))
+        self._replica.fired(self._timers.pop(event.timer_fired_event_attributes.timer_id))
 
     async def _signaled(self, event: HistoryEvent) -> None:
         signal = event.workflow_execution_signaled_event_attributes
         arguments = await self._values(signal.input)
         if signal.signal_name == names.UNLOCK:
-            released = lock_release(self._now, arguments)
+            released = lock_release(self._replica.now, arguments)
             if released is not None:
-                self._take(released)
+                self._replica.take(released)
         elif signal.signal_name in _MESSAGES:
             self._message(signal.signal_name, arguments, None)
         elif signal.signal_name in (names.PUBLISH, names.PARENT, names.CHILD):
@@ -252,16 +218,16 @@ class EngineFollower:
         elif signal.signal_name.startswith(names.OWN):
             raise UnreadableError(f"event {event.event_id} is a signal {signal.signal_name!r}")
         else:
-            self._take(happened.MessageMalformed(self._now, {"signal": signal.signal_name}, ""))
+            self._replica.take(happened.MessageMalformed(self._replica.now, {"signal": signal.signal_name}, ""))
 
     async def _updated(self, event: HistoryEvent) -> None:
         request = event.workflow_execution_update_accepted_event_attributes.accepted_request
         name = request.input.name
         arguments = await self._values(request.input.args)
         if name == names.LOCK:
-            asked = lock_request(self._now, arguments)
-            if asked is not None and not self._crossed:
-                self._take(asked)
+            asked = lock_request(self._replica.now, arguments)
+            if asked is not None:
+                self._replica.take(asked)
         elif name in _MESSAGES:
             self._message(name, arguments, request.meta.update_id)
         else:
@@ -272,63 +238,13 @@ class EngineFollower:
         try:
             message = parse(arguments)
         except MalformedMessageError as error:
-            self._take(happened.MessageMalformed(self._now, list(arguments), str(error)))
+            self._replica.take(happened.MessageMalformed(self._replica.now, list(arguments), str(error)))
             return
-        self._take(received(message, self._now, answer=name == names.RESPOND, key=key))
+        self._replica.take(received(message, self._replica.now, answer=name == names.RESPOND, key=key))
 
     async def _cancel_requested(self, event: HistoryEvent) -> None:
         reason = event.workflow_execution_cancel_requested_event_attributes.cause
-        if self._engine is not None and self._engine.run.active:
-            self._feed(happened.CancelRequested(self._now, reason))
-
-    # Feeding the engine
-
-    def _take(self, what: happened.Input) -> None:
-        if self._engine is None:
-            self._early.append(what)
-        else:
-            self._feed(what)
-
-    def _feed(self, what: happened.Input) -> None:
-        engine, watch = self._engine, self._watch
-        assert engine is not None
-        assert watch is not None
-        waiting = [what]
-        for one in waiting:
-            commands = engine.apply(one)
-            watch.saw(one, commands)
-            for command in commands:
-                if isinstance(command, do.JudgeMessage):
-                    self._judging += 1
-                elif isinstance(command, do.StartChild):
-                    raise UnreadableError("the run has children, which are not followed here")
-                elif isinstance(command, do.RunStep) and (failure := self._cannot_run(engine, command)):
-                    waiting.append(happened.StepFailed(self._now, command.invocation, failure))
-        if engine.run.active:
-            self._look(engine)
-
-    def _cannot_run(self, engine: Engine, command: do.RunStep) -> Failure | None:
-        limit = self._limits.payload
-        if limit is None:
-            return None
-        _, data = step_input(engine, command, self._run_id)
-        return too_large(command.step, len(data), limit) if len(data) > limit else None
-
-    def _look(self, engine: Engine) -> None:
-        """What the boundary does after every input."""
-        length, limits = self._length, self._limits
-        if self._crossed:
-            return
-        if not self._draining and length >= self._try_at and due(limits, length, self._size, self._suggested):
-            self._draining = True
-            self._feed(happened.Paused(self._now))
-        elif self._draining and not self._judging:
-            self._crossed = engine.run.scheduler.in_flight == 0 or overdue(limits, length, self._size)
-
-    def _resume(self) -> None:
-        self._draining = self._crossed = False
-        self._try_at = next_try(self._limits, self._length)
-        self._feed(happened.Resumed(self._now))
+        self._replica.cancelled(reason)
 
     def _is_step(self, activity: str) -> bool:
         return activity.startswith(f"{self._flow}.")

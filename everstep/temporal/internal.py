@@ -18,8 +18,9 @@ from everstep.engine import inputs as happened
 from everstep.engine.core import Engine
 from everstep.engine.messages import Envelope
 from everstep.engine.notices import Watch
-from everstep.temporal.follower import EngineFollower, Told, UnreadableError
+from everstep.temporal.follower import EngineFollower, Told
 from everstep.temporal.interpreter import workflow_class
+from everstep.temporal.replica import UnreadableError
 
 Observer = Callable[[happened.Input, Sequence[do.Command]], None]
 

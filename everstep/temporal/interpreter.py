@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar, NoReturn, cast
+from typing import Any, ClassVar, NoReturn, Protocol, cast
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
@@ -22,6 +22,7 @@ from everstep.engine import views
 from everstep.engine.children import end_of
 from everstep.engine.core import Engine
 from everstep.engine.messages import Envelope
+from everstep.engine.run import Run
 from everstep.flow.definition import FlowDefinition
 from everstep.temporal import names
 from everstep.temporal.boundary import Boundary, Limits
@@ -38,6 +39,18 @@ from everstep.temporal.timers import Timers
 Apply = Callable[[Engine, happened.Input], list[do.Command]]
 """Gives an input to the engine: `Engine.apply`, or, while a history is replayed for a reader, one that looks on."""
 
+
+class Teller(Protocol):
+    """Told of all that happens to a run, also while it is replayed; it must not change anything."""
+
+    @property
+    def traceparent(self) -> str | None: ...
+    def applied(self, what: happened.Input, commands: Sequence[do.Command], *, live: bool) -> None: ...
+
+
+Watcher = Callable[[Run], Teller | None]
+"""Begins to tell of the run that this workflow execution carries on; None where there is nothing to tell with."""
+
 End = do.CompleteRun | do.FailRun | do.CancelRun
 
 _WAITING = SearchAttributeKey.for_bool(names.WAITING)
@@ -47,6 +60,7 @@ class Interpreter(Doors):
     """The workflow of every flow; `workflow_class` makes one class per flow of it."""
 
     apply: ClassVar[Apply] = staticmethod(Engine.apply)
+    watcher: ClassVar[Watcher | None] = None
 
     def __init__(self, *_: Any) -> None:
         self.engine: Engine | None = None
@@ -63,6 +77,7 @@ class Interpreter(Doors):
         self._shown_waiting = False
         self._inputs: deque[happened.Input] = deque()
         self._applying = False
+        self._teller: Teller | None = None
         self._fed = 0
         self._carried: tuple[int, bytes] = (-1, b"")
 
@@ -137,7 +152,10 @@ class Interpreter(Doors):
         self._pinned = begun["definition"]
         self._limits = Limits.from_json(begun["limits"])
         self.engine = engine
-        self.steps = StepRunner(engine, self._limits, self.feed)
+        watcher = type(self).watcher
+        teller = self._teller = None if watcher is None else watcher(engine.run)
+        trace = self.children.trace = None if teller is None else teller.traceparent
+        self.steps = StepRunner(engine, self._limits, self.feed, trace)
         self._boundary = Boundary(self, engine.run.scheduler)
         return engine
 
@@ -178,7 +196,11 @@ class Interpreter(Doors):
         try:
             while self._inputs:
                 self._fed += 1
-                for command in type(self).apply(engine, self._inputs.popleft()):
+                given = self._inputs.popleft()
+                commands = type(self).apply(engine, given)
+                if self._teller is not None:
+                    self._teller.applied(given, commands, live=not workflow.unsafe.is_replaying())
+                for command in commands:
                     _CARRY_OUT[type(command)](self, command)
         except Exception as fault:
             self.break_off(fault)
@@ -305,7 +327,7 @@ _CARRY_OUT: dict[type, Callable[[Interpreter, Any], None]] = {
 }
 
 
-def workflow_class(flow: str, apply: Apply = Engine.apply) -> type:
+def workflow_class(flow: str, apply: Apply = Engine.apply, watcher: Watcher | None = None) -> type:
     """The workflow class of a flow: its own workflow type, with the interpreter's code; `apply` is for readers."""
 
     def begin(self: Interpreter, *arguments: Any) -> None:
@@ -322,5 +344,6 @@ def workflow_class(flow: str, apply: Apply = Engine.apply) -> type:
         "__init__": workflow.init(begin),
         "run": workflow.run(run),
         "apply": staticmethod(apply),
+        "watcher": None if watcher is None else staticmethod(watcher),
     }
     return workflow.defn(name=flow, sandboxed=False)(type(flow, (Interpreter,), body))

@@ -30,6 +30,7 @@ from everstep.temporal.lock_client import AttemptLock, LockClient
 from everstep.temporal.payloads import dump, raw_bytes
 from everstep.temporal.publisher import Publisher
 from everstep.temporal.tally import LOST_WORKERS_ALLOWED, LocalTallies, Tally
+from everstep.temporal.telemetry import StepTelemetry
 from everstep.wire import StepCall
 
 _log = logging.getLogger("everstep.worker")
@@ -56,6 +57,7 @@ class StepActivity:
         payload_limit: int | None,
         locks: LockClient,
         served: Collection[str],
+        telemetry: StepTelemetry | None = None,
     ) -> None:
         self._invoker = invoker
         self._step = step
@@ -64,6 +66,7 @@ class StepActivity:
         self._payload_limit = payload_limit
         self._locks = locks
         self._served = served
+        self._telemetry = telemetry
         self._local = LocalTallies()
 
     def as_activity(self) -> Callable[..., Any]:
@@ -78,7 +81,10 @@ class StepActivity:
     async def _run(self, call: StepCall) -> RawValue:
         info = activity.info()
         tally = self._local.take(info) if info.is_local else Tally.read(info.heartbeat_details)
+        lost = None if self._telemetry is None else self._telemetry.lost(call, tally)
         if tally.lost(info.attempt) > LOST_WORKERS_ALLOWED:
+            if lost is not None:
+                lost()
             raise _final(
                 Failure(
                     "WorkerLost",
@@ -110,6 +116,8 @@ class StepActivity:
             if beats is not None:
                 beats.stop()
             publisher.close()
+            if lost is not None:
+                lost()
 
     async def _attempt(self, call: StepCall, tally: Tally, publisher: Publisher) -> Outcome:
         """Tries until one succeeds or the end of this attempt is due; raises what tells Temporal how to go on."""
@@ -128,7 +136,7 @@ class StepActivity:
             attempts.last_error = exception_from_data(tally.error)
         while True:
             try:
-                outcome = await self._try(call, attempts, publisher, self._locks.of(call, info, tally))
+                outcome = await self._try(call, attempts, publisher, self._locks.of(call, info, tally), tally)
                 self._note_unserved(outcome)
                 again = outcome.suspended or outcome.gathers
                 return replace(outcome, tries=attempts.tries(time.time())) if again else outcome
@@ -176,7 +184,9 @@ class StepActivity:
                     category=ApplicationErrorCategory.BENIGN,  # logged above, in one line
                 ) from speakable(error)
 
-    async def _try(self, call: StepCall, attempts: Attempts, publisher: Publisher, lock: AttemptLock) -> Outcome:
+    async def _try(
+        self, call: StepCall, attempts: Attempts, publisher: Publisher, lock: AttemptLock, tally: Tally
+    ) -> Outcome:
         scopes: list[StepScope] = []
 
         async def state() -> Mapping[str, Any]:
@@ -191,6 +201,8 @@ class StepActivity:
             lock=lock,
             scope_made=scopes.append,
         )
+        if self._telemetry is not None:
+            work = self._telemetry.around(call, tally, publisher.attempt, work)
         timeout = self._invoker.specs[self._step].options.timeout
         limit = asyncio.timeout(None if timeout is None else timeout + 1)
         try:

@@ -50,12 +50,16 @@ class StepRunner:
         engine: knows the steps and holds the state that rides along.
         limits: of the run.
         report: takes what became of a step.
+        trace: where the run's spans belong, for the steps' workers; None where it is not traced.
     """
 
-    def __init__(self, engine: Engine, limits: Limits, report: Callable[[happened.Input], None]) -> None:
+    def __init__(
+        self, engine: Engine, limits: Limits, report: Callable[[happened.Input], None], trace: str | None = None
+    ) -> None:
         self._engine = engine
         self._limits = limits
         self._report = report
+        self._trace = trace
         self._tasks: dict[int, asyncio.Task[Any]] = {}
         self._deferred: deque[do.RunStep] = deque()
         self._deferring = False
@@ -67,7 +71,7 @@ class StepRunner:
     def run(self, command: do.RunStep) -> None:
         """Start a step, now or in the next workflow task."""
         step = self._engine.definition.steps[command.step]
-        call, data = step_input(self._engine, command, workflow.info().workflow_id)
+        call, data = step_input(self._engine, command, workflow.info().workflow_id, self._trace)
         limit = self._limits.payload
         if limit is not None and len(data) > limit:
             self._report(
@@ -162,7 +166,7 @@ class StepRunner:
                 self.run(command)
 
 
-def step_input(engine: Engine, command: do.RunStep, run_id: str) -> tuple[StepCall, bytes]:
+def step_input(engine: Engine, command: do.RunStep, run_id: str, trace: str | None = None) -> tuple[StepCall, bytes]:
     """What a step is given, and how it is written; small state rides along."""
     step, run = engine.definition.steps[command.step], engine.run
     rides = step.needs_context and (step.local or run.state_size <= STATE_RIDES_ALONG)
@@ -174,6 +178,7 @@ def step_input(engine: Engine, command: do.RunStep, run_id: str) -> tuple[StepCa
         run.state if rides else None,
         command.record,
         bool(step.parameters),
+        trace,
     )
     return call, dump(call.to_json())
 

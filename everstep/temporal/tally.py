@@ -25,7 +25,8 @@ class Tally:
     """Counts over all attempts of one activity.
 
     `accounted` are the attempts whose end is known; `failures` those tries that the step itself failed (several may fit
-    into one attempt); `error` is the last of them. `repeated` are the tries that needed no attempt of their own.
+    into one attempt); `error` is the last of them. `repeated` are tries that needed no attempt of their own. `known`
+    is the last attempt whose end is known.
     """
 
     accounted: int = 0
@@ -33,6 +34,7 @@ class Tally:
     failed_at: float | None = None
     error: dict[str, Any] | None = None
     repeated: int = 0
+    known: int = 0
 
     @classmethod
     def read(cls, details: Sequence[Any]) -> Tally:
@@ -49,6 +51,7 @@ class Tally:
     def account(self) -> None:
         """This attempt's end is known: record it before it ends."""
         self.accounted += 1
+        self.known = activity.info().attempt
         self.beat()
 
     def beat(self) -> None:

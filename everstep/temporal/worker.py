@@ -22,6 +22,7 @@ from everstep.temporal.boundary import Limits
 from everstep.temporal.flow_activities import FlowActivities
 from everstep.temporal.host import StepHost
 from everstep.temporal.interpreter import workflow_class
+from everstep.temporal.telemetry import Telemetry
 from everstep.workflow import Workflow
 
 _log = logging.getLogger("everstep.worker")
@@ -62,7 +63,10 @@ class EverstepPlugin(SimplePlugin):
         self._limits = limits or Limits()
         self._host = StepHost(step_threads)
         self._activities: list[FlowActivities] = []
-        workflows = [workflow_class(flow.workflow_name) for flow in self._flows]
+        self._telemetry = Telemetry()
+        workflows = [
+            workflow_class(flow.workflow_name, watcher=self._telemetry.watcher(flow.span_kind)) for flow in self._flows
+        ]
         super().__init__("everstep", workflows=workflows)  # pyright: ignore[reportUnknownMemberType]
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
@@ -70,7 +74,8 @@ class EverstepPlugin(SimplePlugin):
         config = super().configure_worker(config)
         assert "client" in config
         client = config["client"]
-        activities = FlowActivities(self._flows, self._host, client, self._limits)
+        self._telemetry.measure(client)
+        activities = FlowActivities(self._flows, self._host, client, self._limits, self._telemetry)
         self._activities.append(activities)
         own: Sequence[Any] = config.get("activities", ())  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         config["activities"] = [*own, *activities.all()]
@@ -84,7 +89,8 @@ class EverstepPlugin(SimplePlugin):
             activities.limits = self._limits
         self._host.acquire()
         try:
-            await super().run_worker(worker, next)
+            async with self._telemetry.telling(worker.client, indexed=self._limits.search_attributes):
+                await super().run_worker(worker, next)
         finally:
             self._host.release()
 

@@ -258,6 +258,60 @@ wait_none() < wait_fixed
 wait_random(min=0.0, max=1.0)
 wait_random_exponential(multiplier=1.0, exp_base=2.0, max=60.0, min=0.0)
     """,
+    "everstep.representation": """
+WorkflowNodeBase()
+  .id
+  .label
+  .truncated_label(max_length)
+WorkflowStepNode() < WorkflowNodeBase
+  .node_type
+  .description
+WorkflowEventNode() < WorkflowNodeBase
+  .node_type
+  .event_type
+  .event_types
+  .event_schema
+  .produced_by
+  .is_subclass_of(*type_names)
+WorkflowExternalNode() < WorkflowNodeBase
+  .node_type
+WorkflowResourceNode() < WorkflowNodeBase
+  .node_type
+  .type_name
+  .getter_name
+  .source_file
+  .source_line
+  .description
+WorkflowResourceConfigNode() < WorkflowNodeBase
+  .node_type
+  .type_name
+  .config_file
+  .path_selector
+  .config_schema
+  .config_value
+  .description
+WorkflowGenericNode() < WorkflowNodeBase
+  .node_type
+  .event_type
+  .event_types
+  .is_subclass_of(*type_names)
+WorkflowGraphNode
+WorkflowGraphEdge()
+  .source
+  .target
+  .label
+WorkflowGraph()
+  .name
+  .nodes
+  .edges
+  .description
+  .filter_by_node_type(*node_types)
+get_workflow_representation(workflow)
+    """,
+    "everstep.testing": """
+WorkflowTestRunner(workflow)
+  .run(start_event=..., ctx=None, expose_internal=True, exclude_events=None)
+    """,
     "everstep.workflow": """
 Workflow(timeout=45.0, disable_validation=False, verbose=False, resource_manager=None, \
 num_concurrent_runs=None, runtime=None, workflow_name=None, skip_graph_checks=None, serializer=None)

@@ -80,6 +80,18 @@ class Slow(Workflow):
         return StopEvent(result="slept")
 
 
+class Quote(Workflow):
+    """Needs a price, and a note that comes from outside."""
+
+    @step
+    async def price(self, ev: Order) -> Priced:
+        return Priced(total=ev.amount)
+
+    @step(skip_graph_checks=["reachability"])
+    async def quote(self, price: Priced, note: Note) -> StopEvent:
+        return StopEvent(result=f"{note.text}: {price.total:g}")
+
+
 class Flaky(Workflow):
     """Fails twice before it works."""
 

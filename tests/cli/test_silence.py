@@ -38,6 +38,17 @@ def test_a_message_that_came_before_its_request_is_shown_as_refused(shell: Shell
     shell.starter("cancel", run)
 
 
+def test_events_that_wait_for_others_are_shown(shell: Shell) -> None:
+    """What a step that takes several events has, and what it lacks."""
+    run = an_id()
+    shell.starter("run", "Quote", "item=tea", "amount=3", "--id", run)
+    unmatched = eventually(lambda: shell.starter("show", run).json["unmatched_events"])
+    assert unmatched == [{"step": "quote", "has": {"Priced": 1}, "lacks": ["note: Note"]}]
+    assert "quote has Priced and waits for note: Note" in shell.starter("show", run, "-o", "table").out
+    assert shell.starter("send", run, "Note", "text=two weeks").code == 0
+    assert shell.starter("result", run).json == "two weeks: 3"
+
+
 def test_a_run_whose_worker_has_died_is_shown_as_waiting_and_silent(shell: Shell) -> None:
     """Without a worker show tells by the server's index that the run waits, and says in its output who is missing."""
     run, queue = an_id(), an_id()

@@ -62,12 +62,13 @@ def test_the_command_tells_that_all_is_well(capsys: pytest.CaptureFixture[str]) 
 def test_runs_come_to_every_kind_of_end() -> None:
     """The promises are not held by runs in which nothing happens."""
     ends: set[str] = set()
-    joins = requests = streams = answered = batches = edits = children = 0
+    joins = requests = streams = answered = batches = edits = children = pairs = 0
     for seed in range(200):
         life = live(Case.drawn(seed))
         run, account = life.world.engine.run, life.world.account
         ends.add(f"{getattr(account.ends[0], 'kind', run.status) if account.ends else 'at rest'}")
         joins += sum(account.events.fired.values())
+        pairs += sum(queue.done for name, queue in run.scheduler.queues.items() if name.startswith("pair"))
         requests += sum(one.status == "answered" for one in run.requests.values())
         streams += run.next_stream - 1
         answered += len(account.events.taken)
@@ -75,4 +76,4 @@ def test_runs_come_to_every_kind_of_end() -> None:
         edits += account.edits.applied.total()
         children += len(account.children.ends)
     assert ends == {"at rest", "completed", "cancelled", "step", "timeout", "stuck", "expired"}
-    assert min(joins, requests, streams, answered, batches, edits, children) > 10
+    assert min(joins, requests, streams, answered, batches, edits, children, pairs) > 10

@@ -65,6 +65,7 @@ def _streams(run: Run) -> None:
         assert number == ROOT or stream.open > 0
         assert stream.parent is None or stream.parent in run.streams
         assert all(near in run.streams for near in stream.nearest.values())
+        assert all(not slots.empty and slots.lacking() for slots in stream.slots.values()), "a batch is not given"
 
 
 def _people(run: Run) -> None:

@@ -15,9 +15,10 @@ from everstep.engine.messages import Envelope
 from everstep.events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
 from everstep.retry_policy import retry_policy, stop_after_attempt, wait_fixed
 from everstep.temporal import Limits, TemporalRuntime, serving
-from everstep.temporal.follower import EngineFollower, UnreadableError
+from everstep.temporal.follower import EngineFollower
 from everstep.temporal.handler import TemporalHandler
 from everstep.temporal.internal import InternalEvents, replayed_events
+from everstep.temporal.replica import UnreadableError
 from tests.support.waiting import until
 from tests.temporal.test_replay import HISTORIES
 

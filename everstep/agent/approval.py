@@ -1,0 +1,67 @@
+"""What people are asked about a call, and what becomes of the call by their answer."""
+
+from __future__ import annotations
+
+from everstep.agent.calling import result_of
+from everstep.agent.events import ApproveToolCall, ToolApproval, ToolCall, ToolCallHeld, ToolCallResult, ToolOutput
+from everstep.agent.messages import ToolMetadata
+from everstep.agent.servers import Listed
+from everstep.agent.team import Team
+
+
+def question_about(held: ToolCallHeld, team: Team, listed: Listed, problem: str) -> ApproveToolCall:
+    """The request for a call; a tool that is gone meanwhile has nothing to say of itself."""
+    tool = team.tools(team.agent(held.current_agent_name), listed).get(held.tool_name)
+    return ApproveToolCall(
+        tool_name=held.tool_name,
+        tool_kwargs=held.tool_kwargs,
+        tool_id=held.tool_id,
+        tool_description="" if tool is None else tool.description,
+        parameters={} if tool is None else tool.metadata.parameters,
+        current_agent_name=held.current_agent_name,
+        problem=problem,
+        assignee=None if tool is None else tool.options.assignee,
+        due=None if tool is None else tool.options.approve_within,
+    )
+
+
+def answered(held: ToolCallHeld, answer: ToolApproval, team: Team, listed: Listed) -> ToolCall | ToolCallResult:
+    """The call as it was approved, with the arguments that were shown or those that were given; or why it is not made.
+
+    Raises:
+        ToolError: the arguments that were given do not fit.
+    """
+    if not answer.approved:
+        return rejected(held, f"A person rejected this call: {answer.reason or 'no reason was given'}")
+    arguments = held.tool_kwargs
+    if answer.arguments:
+        tool = team.tool(held.current_agent_name, held.tool_name, listed)
+        arguments = tool.complete({**held.tool_kwargs, **answer.arguments})
+    return ToolCall(
+        tool_name=held.tool_name,
+        tool_kwargs=arguments,
+        tool_id=held.tool_id,
+        current_agent_name=held.current_agent_name,
+        approved=True,
+        edited=arguments != held.tool_kwargs,
+    )
+
+
+def check_arguments(question: ApproveToolCall, answer: ToolApproval, team: Team) -> None:
+    """Hold the arguments of an answer against the tool, as it was shown where it is a server's.
+
+    Raises:
+        ToolError: they do not fit.
+    """
+    if not (answer.approved and answer.arguments):
+        return
+    shown = ToolMetadata(name=question.tool_name, description=question.tool_description, parameters=question.parameters)
+    agent = team.agent(question.current_agent_name)
+    listed = {server: [shown] for server in agent.servers}
+    tool = team.tool(agent.name, question.tool_name, listed)
+    tool.complete({**question.tool_kwargs, **answer.arguments})
+
+
+def rejected(held: ToolCallHeld, why: str) -> ToolCallResult:
+    """The result of a call that is not made."""
+    return result_of(held, ToolOutput(content=why, is_error=True))

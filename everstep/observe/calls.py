@@ -1,0 +1,264 @@
+"""Spans for what a step does outside: a chat model, embeddings, a search, a tool. They hang under the step's own span.
+
+Outside of a step, and where nothing is traced, they cost one look and do nothing. Tokens are counted by the metrics of
+the worker as well.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, NamedTuple, Self, cast
+
+from everstep.observe import describe, names
+from everstep.observe.meters import meters
+from everstep.observe.names import Kind
+from everstep.observe.port import OpenSpan, Tracing, tracing
+
+DOCUMENTS_SHOWN = 50
+"""How many of the documents that a search found are told."""
+
+MESSAGES_SHOWN = 50
+"""How many messages of a conversation are told: the last ones."""
+
+
+_ANSWER = names.LLM_OUTPUT_MESSAGE.format(0)
+
+
+class Document(NamedTuple):
+    """What a search found: `score` is the search's own; `place` is where it stands, for people."""
+
+    id: str
+    score: float
+    content: str = ""
+    place: str = ""
+
+
+class _Call:
+    """A span for one call, if the step that makes it is traced."""
+
+    def __init__(self, name: str, kind: Kind, *, quiet: bool = False) -> None:
+        self._name = name
+        self._kind: Kind = kind
+        self._quiet = quiet
+        self._tracing: Tracing | None = None
+        self._span: OpenSpan | None = None
+        self._inside: AbstractContextManager[None] | None = None
+
+    def __enter__(self) -> Self:
+        self._tracing = tracing()
+        if self._tracing is not None:
+            span = self._span = self._tracing.begin_inside(self._name, self._kind, {})
+            if span is not None:
+                span.set(self._asked(payloads=self._tracing.payloads))
+                self._inside = self._tracing.within(span, quiet=self._quiet)
+                self._inside.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._span is None or self._inside is None:
+            return
+        self._inside.__exit__(None, None, None)
+        if error is not None:
+            self._span.fail(error)
+        self._span.end()
+
+    def _asked(self, *, payloads: bool) -> dict[str, Any]:
+        return {}
+
+    def _tell(self, attributes: Mapping[str, Any], **contents: Any) -> None:
+        """Add attributes, and contents where they are wanted; those are given as functions that make them."""
+        if self._span is None or self._tracing is None:
+            return
+        self._span.set(attributes)
+        if self._tracing.payloads:
+            for make in contents.values():
+                self._span.set(make())
+
+
+class LlmCall(_Call):
+    """A call of a chat model. While it lasts, instrumentations of clients are quiet: it would be told twice.
+
+    Args:
+        model: as asked for.
+        messages: the conversation: objects or mappings with ``role`` and ``content``.
+        parameters: what else was asked for.
+
+    Example:
+        >>> with LlmCall("gpt-4.1-mini", messages) as call:
+        ...     answer = await ask(messages)
+        ...     call.answered(answer.text, prompt_tokens=answer.read, completion_tokens=answer.written)
+    """
+
+    def __init__(self, model: str, messages: Sequence[Any] = (), parameters: Mapping[str, Any] | None = None) -> None:
+        super().__init__(f"chat {model}", "LLM", quiet=True)
+        self._model = model
+        self._messages = messages
+        self._parameters = parameters
+
+    def _asked(self, *, payloads: bool) -> dict[str, Any]:
+        told: dict[str, Any] = {
+            names.LLM_MODEL: self._model,
+            names.LLM_PARAMETERS: json.dumps(self._parameters, default=str) if self._parameters else None,
+            names.INPUT_SIZE: sum(len(_text(message)) for message in self._messages),
+        }
+        if payloads:
+            for number, message in enumerate(self._messages[-MESSAGES_SHOWN:]):
+                told |= _message(names.LLM_INPUT_MESSAGE.format(number), _field(message, "role"), _text(message))
+            if self._messages:
+                told |= describe.content(names.INPUT, names.INPUT_TYPE, _text(self._messages[-1]))
+        return told
+
+    def answered(
+        self,
+        text: str,
+        *,
+        prompt_tokens: int = 0,
+        completion_tokens: int = 0,
+        model: str = "",
+        tool_calls: Sequence[tuple[str, Any]] = (),
+    ) -> None:
+        """What came back: the text, tokens read and written, the model that the server names.
+
+        `tool_calls` are the tools that the model wants to be called, each by name with its arguments.
+        """
+        meters().tokens(model or self._model, prompt_tokens, completion_tokens)
+        counts: dict[str, Any] = {
+            names.LLM_MODEL: model or self._model,
+            names.LLM_PROMPT_TOKENS: prompt_tokens,
+            names.LLM_COMPLETION_TOKENS: completion_tokens,
+            names.LLM_TOTAL_TOKENS: prompt_tokens + completion_tokens,
+        }
+        self._tell(
+            counts | {names.OUTPUT_SIZE: len(text)} | _tools_asked(tool_calls),
+            message=lambda: _message(names.LLM_OUTPUT_MESSAGE.format(0), "assistant", text),
+            output=lambda: describe.content(names.OUTPUT, names.OUTPUT_TYPE, text),
+            arguments=lambda: _tool_arguments(tool_calls),
+        )
+
+
+class EmbeddingCall(_Call):
+    """A call that turns texts into vectors. Example: `with EmbeddingCall("MiniLM", texts): …`"""
+
+    def __init__(self, model: str, texts: Sequence[str]) -> None:
+        super().__init__(f"embed {model}", "EMBEDDING", quiet=True)
+        self._model = model
+        self._texts = texts
+
+    def _asked(self, *, payloads: bool) -> dict[str, Any]:
+        told: dict[str, Any] = {
+            names.EMBEDDING_MODEL: self._model,
+            names.EVENT_COUNT: len(self._texts),
+            names.INPUT_SIZE: sum(map(len, self._texts)),
+        }
+        if payloads:
+            for number, text in enumerate(self._texts[:DOCUMENTS_SHOWN]):
+                told[names.EMBEDDING_TEXT.format(number)] = describe.shortened(text)
+        return told
+
+    def counted(self, tokens: int) -> None:
+        """How many tokens the server counted."""
+        meters().tokens(self._model, tokens, 0)
+        self._tell({names.LLM_PROMPT_TOKENS: tokens, names.LLM_TOTAL_TOKENS: tokens})
+
+
+class RetrieverCall(_Call):
+    """A search for documents.
+
+    Example:
+        >>> with RetrieverCall("search by meaning", query) as call:
+        ...     call.found([Document(hit.id, hit.score, hit.text) for hit in await search(query)])
+    """
+
+    def __init__(self, name: str, query: str = "") -> None:
+        super().__init__(name, "RETRIEVER")
+        self._query = query
+
+    def _asked(self, *, payloads: bool) -> dict[str, Any]:
+        told: dict[str, Any] = {names.INPUT_SIZE: len(self._query)}
+        return told | describe.content(names.INPUT, names.INPUT_TYPE, self._query) if payloads else told
+
+    def found(self, documents: Sequence[Document]) -> None:
+        """What it found, best first."""
+        told: dict[str, Any] = {names.EVENT_COUNT: len(documents)}
+        for number, one in enumerate(documents[:DOCUMENTS_SHOWN]):
+            at = names.DOCUMENT.format(number)
+            told |= {at + names.DOCUMENT_ID: one.id, at + names.DOCUMENT_SCORE: one.score}
+        self._tell(told, contents=lambda: _contents(documents))
+
+
+class ToolCall(_Call):
+    """A call of a tool.
+
+    Example:
+        >>> with ToolCall("refund", {"order": "A-1001"}) as call:
+        ...     call.gave(await refund("A-1001"))
+    """
+
+    def __init__(self, name: str, arguments: Mapping[str, Any] | None = None, description: str = "") -> None:
+        super().__init__(name, "TOOL")
+        self._arguments = arguments or {}
+        self._description = description
+
+    def _asked(self, *, payloads: bool) -> dict[str, Any]:
+        arguments = json.dumps(self._arguments, ensure_ascii=False, default=str)
+        told: dict[str, Any] = {
+            names.TOOL_NAME: self._name,
+            names.TOOL_DESCRIPTION: self._description or None,
+            names.INPUT_SIZE: len(arguments),
+        }
+        if payloads:
+            told |= {names.TOOL_PARAMETERS: describe.shortened(arguments)}
+            told |= describe.content(names.INPUT, names.INPUT_TYPE, self._arguments)
+        return told
+
+    def gave(self, result: Any) -> None:
+        """What the tool gave back."""
+        text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
+        self._tell(
+            {names.OUTPUT_SIZE: len(text)},
+            output=lambda: describe.content(names.OUTPUT, names.OUTPUT_TYPE, result),
+        )
+
+
+def _text(message: Any) -> str:
+    return _field(message, "content")
+
+
+def _field(message: Any, name: str) -> str:
+    if isinstance(message, Mapping):
+        value: Any = cast("Mapping[str, Any]", message).get(name)
+    else:
+        value = getattr(message, name, None)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str) if value else ""
+
+
+def _message(at: str, role: str, text: str) -> dict[str, Any]:
+    return {at + names.MESSAGE_ROLE: role, at + names.MESSAGE_CONTENT: describe.shortened(text)}
+
+
+def _tools_asked(tool_calls: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    at = _ANSWER + names.MESSAGE_TOOL_NAME
+    return {at.format(number): name for number, (name, _) in enumerate(tool_calls)}
+
+
+def _tool_arguments(tool_calls: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    at = _ANSWER + names.MESSAGE_TOOL_ARGUMENTS
+    return {
+        at.format(number): describe.shortened(json.dumps(arguments, ensure_ascii=False, default=str))
+        for number, (_, arguments) in enumerate(tool_calls)
+    }
+
+
+def _contents(documents: Sequence[Document]) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    for number, one in enumerate(documents[:DOCUMENTS_SHOWN]):
+        at = names.DOCUMENT.format(number)
+        told[at + names.DOCUMENT_CONTENT] = describe.shortened(one.content)
+        if one.place:
+            told[at + names.DOCUMENT_METADATA] = json.dumps({"place": one.place}, ensure_ascii=False)
+    return told

@@ -1,0 +1,144 @@
+"""An engine fed from outside of its workflow as the interpreter feeds it within: what is refused, put off, or left.
+
+It does by calls what `Interpreter` and `Boundary` do in workflow code, and must do the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from everstep.engine import commands as do
+from everstep.engine import inputs as happened
+from everstep.engine.core import Engine
+from everstep.engine.messages import Envelope, Failure
+from everstep.engine.notices import Watch
+from everstep.temporal.boundary import DRAIN, Limits, due, next_try, overdue
+from everstep.temporal.step_runner import DEFERRED, step_input, too_large
+
+
+class UnreadableError(Exception):
+    """A history holds something of which is not known here what it means."""
+
+
+class Replica:
+    """The engine of one execution, from its beginning.
+
+    `now` is the time of the present workflow task.
+
+    Args:
+        run_id: the run's id.
+        tell: is given the engine's own events and the states of steps.
+    """
+
+    def __init__(self, run_id: str, tell: Callable[[Envelope], None]) -> None:
+        self.now = 0.0
+        self._run_id = run_id
+        self._tell = tell
+        self._engine: Engine | None = None
+        self._watch: Watch | None = None
+        self._limits = Limits()
+        self._early: list[happened.Input] = []
+        self._length = 0
+        self._size = 0
+        self._suggested = False
+        self._draining = False
+        self._crossed = False
+        self._try_at = 0
+        self._judging = 0
+
+    def begin(self, engine: Engine, limits: Mapping[str, Any], first: happened.Input) -> None:
+        """The execution begins, or goes on where the one before it ended; what came before is taken now."""
+        self._limits = Limits.from_json(limits)
+        self._engine = engine
+        self._watch = Watch(engine.run, self._tell)
+        self._feed(first)
+        early, self._early = self._early, []
+        for what in early:
+            self._feed(what)
+
+    def task(self, now: float, length: int, size: int, *, suggested: bool) -> None:
+        """A workflow task starts, on a history of so many events and bytes."""
+        self.now, self._length, self._size, self._suggested = now, length, size, suggested
+
+    def take(self, what: happened.Input) -> None:
+        """Something from outside, or the end of a step; kept until the run has begun."""
+        if self._engine is None:
+            self._early.append(what)
+        elif not (self._crossed and isinstance(what, happened.LockRequested)):
+            self._feed(what)
+
+    def judged(self, verdicts: Sequence[Mapping[str, Any]]) -> None:
+        """Verdicts on messages; those that come when the run is about to leave are asked for again behind it."""
+        self._judging -= len(verdicts)
+        if not self._crossed:
+            self._feed(happened.MessagesJudged(self.now, [happened.Verdict.from_json(item) for item in verdicts]))
+
+    def fired(self, timer: str) -> None:
+        """A timer fired, the engine's or one of workflow code."""
+        if self._crossed:
+            return
+        if timer != DRAIN:
+            if timer != DEFERRED:
+                self._feed(happened.TimerFired(self.now, timer))
+        elif self._draining and not overdue(self._limits, self._length, self._size):
+            self._resume()
+
+    def cancelled(self, reason: str) -> None:
+        """The run is cancelled; before it has begun there is nothing to cancel."""
+        if self._engine is not None and self._engine.run.active:
+            self._feed(happened.CancelRequested(self.now, reason))
+
+    def started(self, invocation: int) -> None:
+        """A step was started, which must be what is known here.
+
+        Raises:
+            UnreadableError: it is not.
+        """
+        assert self._engine is not None
+        known = self._engine.run.invocations.get(invocation)
+        if known is not None and not known.running and self._draining:
+            self._resume()  # it could not leave this execution: what it would have carried was too large
+        if known is None or not known.running:
+            raise UnreadableError(f"invocation {invocation} was started, and is not known to be due")
+
+    def _feed(self, what: happened.Input) -> None:
+        engine, watch = self._engine, self._watch
+        assert engine is not None
+        assert watch is not None
+        waiting = [what]
+        for one in waiting:
+            commands = engine.apply(one)
+            watch.saw(one, commands)
+            for command in commands:
+                if isinstance(command, do.JudgeMessage):
+                    self._judging += 1
+                elif isinstance(command, do.StartChild):
+                    raise UnreadableError("the run has children, which are not followed here")
+                elif isinstance(command, do.RunStep) and (failure := self._cannot_run(engine, command)):
+                    waiting.append(happened.StepFailed(self.now, command.invocation, failure))
+        if engine.run.active:
+            self._look(engine)
+
+    def _cannot_run(self, engine: Engine, command: do.RunStep) -> Failure | None:
+        limit = self._limits.payload
+        if limit is None:
+            return None
+        _, data = step_input(engine, command, self._run_id)
+        return too_large(command.step, len(data), limit) if len(data) > limit else None
+
+    def _look(self, engine: Engine) -> None:
+        """What the boundary does after every input."""
+        length, limits = self._length, self._limits
+        if self._crossed:
+            return
+        if not self._draining and length >= self._try_at and due(limits, length, self._size, self._suggested):
+            self._draining = True
+            self._feed(happened.Paused(self.now))
+        elif self._draining and not self._judging:
+            self._crossed = engine.run.scheduler.in_flight == 0 or overdue(limits, length, self._size)
+
+    def _resume(self) -> None:
+        self._draining = self._crossed = False
+        self._try_at = next_try(self._limits, self._length)
+        self._feed(happened.Resumed(self.now))

@@ -1,0 +1,92 @@
+"""What a worker counts, as Prometheus scrapes it: beside Temporal's own metrics, from one endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import urllib.request
+
+from temporalio.client import Client
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+
+from everstep import Context, Workflow, step
+from everstep.events import HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
+from everstep.observe import LlmCall
+from everstep.retry_policy import retry_policy, stop_after_attempt, wait_fixed
+from everstep.temporal import TemporalRuntime, serving
+from everstep.temporal.devserver import DevServer
+from everstep.temporal.metrics_settings import metrics_config
+from tests.support.waiting import until
+
+
+class Answer(HumanResponseEvent):
+    text: str
+
+
+class Question(InputRequiredEvent):
+    response_event = Answer
+
+
+class Counted(Workflow):
+    """Fails once, calls a model, asks a person."""
+
+    @step(retry_policy=retry_policy(wait=wait_fixed(0), stop=stop_after_attempt(2)))
+    async def work(self, ctx: Context, ev: StartEvent) -> Question:
+        if ctx.retry_info().retry_number == 0:
+            raise ValueError("once")
+        with LlmCall("some-model") as call:
+            call.answered("hello", prompt_tokens=7, completion_tokens=3)
+        return Question()
+
+    @step
+    async def finish(self, ev: Answer) -> StopEvent:
+        return StopEvent(result=ev.text)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+async def test_a_worker_counts_runs_steps_requests_and_tokens(dev_server: DevServer, task_queue: str) -> None:
+    """Runs by status, steps and attempts by outcome, latencies, queue waits, requests, waiting runs, tokens."""
+    environment = {"OTEL_METRICS_EXPORTER": "prometheus", "OTEL_EXPORTER_PROMETHEUS_PORT": str(_free_port())}
+    metrics = metrics_config(environment)
+    assert isinstance(metrics, PrometheusConfig)
+    client = await Client.connect(dev_server.address, runtime=Runtime(telemetry=TelemetryConfig(metrics=metrics)))
+    async with serving(client, [Counted], task_queue=task_queue):
+        handler = await TemporalRuntime(client, task_queue=task_queue).start_flow("Counted")
+        await until(handler.requests)
+        await handler.respond({"text": "yes"})
+        assert await handler == "yes"
+        scraped = await asyncio.to_thread(_scrape, metrics.bind_address)
+    assert scraped["everstep_runs_started_total flow=Counted"] == 1
+    assert scraped["everstep_runs_total flow=Counted status=completed"] == 1
+    assert scraped["everstep_steps_total flow=Counted outcome=succeeded step=work"] == 1
+    assert scraped["everstep_step_attempts_total flow=Counted outcome=failed step=work"] == 1
+    assert scraped["everstep_step_attempts_total flow=Counted outcome=succeeded step=work"] == 1
+    assert scraped["everstep_step_seconds_count flow=Counted step=work"] == 2
+    assert scraped["everstep_queue_seconds_count flow=Counted for=slot step=work"] == 1
+    assert scraped["everstep_queue_seconds_count flow=Counted for=worker step=finish"] == 1
+    assert scraped["everstep_requests_total flow=Counted status=opened"] == 1
+    assert scraped["everstep_requests_total flow=Counted status=answered"] == 1
+    assert scraped["everstep_tokens_total kind=prompt model=some-model"] == 7
+    assert scraped["everstep_tokens_total kind=completion model=some-model"] == 3
+    assert "everstep_waiting_runs namespace=default" in scraped
+    assert any(name.startswith("temporal_") for name in scraped)
+
+
+def _scrape(address: str) -> dict[str, float]:
+    """What is exported: name and labels in order, without those that the SDK adds to all."""
+    with urllib.request.urlopen(f"http://{address}/metrics") as answer:
+        text: str = answer.read().decode()
+    found: dict[str, float] = {}
+    for line in text.splitlines():
+        match = re.fullmatch(r"([a-z_]+)(?:\{(.*)\})? (\S+)", line)
+        if match is not None:
+            labels = sorted(f"{key}={value}" for key, value in re.findall(r'(\w+)="([^"]*)"', match[2] or ""))
+            kept = [label for label in labels if not label.startswith("service_name=")]
+            found[" ".join([match[1], *kept])] = float(match[3])
+    return found
