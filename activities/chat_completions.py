@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from openai.types.chat import ChatCompletionChunk
 from openai.types.chat.chat_completion_chunk import ChoiceDelta, ChoiceDeltaToolCall
-from pydantic import BaseModel
 
 from activities.openai_model import OpenAIModel
 from activities.partial_answer import PartialAnswer, PartialCall
-from activities.strict_schema import strict_schema
+from activities.strict_schema import JsonForm
 from everstep.agent import ChatMessage, ToolMetadata, Usage
 
 
@@ -24,12 +24,11 @@ class OpenAIChat(OpenAIModel):
         answer: PartialAnswer,
         messages: Sequence[ChatMessage],
         tools: Sequence[ToolMetadata],
-        schema: type[BaseModel] | None,
+        form: JsonForm | None,
     ) -> None:
         options: dict[str, Any] = {} if self._temperature is None else {"temperature": self._temperature}
-        if schema is not None:
-            form = {"name": schema.__name__, "schema": strict_schema(schema), "strict": True}
-            options["response_format"] = {"type": "json_schema", "json_schema": form}
+        if form is not None:
+            options["response_format"] = {"type": "json_schema", "json_schema": asdict(form)}
         if tools:
             options["tools"] = [{"type": "function", "function": tool.model_dump()} for tool in tools]
         turns: list[Any] = [_turn(message) for message in messages]

@@ -97,6 +97,18 @@ class DocumentUnreadable(OutsideError):
         self.reason = reason
 
 
+class RecordModelInvalid(OutsideError):
+    """What records are to look like cannot be used: no such model, or no JSON Schema."""
+
+
+class ExtractionStopped(OutsideError):
+    """An extraction met something that no other document would have got past; what was done is kept."""
+
+
+class ResultsUnwritable(OutsideError):
+    """The folder for the results of an extraction cannot be used."""
+
+
 class VectorStoreError(OutsideError):
     """The vector store failed or was misused."""
 

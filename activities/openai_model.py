@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from activities.errors import ModelOutputInvalid, ModelTimeout
 from activities.openai_access import OpenAIAccess, translated
 from activities.partial_answer import PartialAnswer
+from activities.strict_schema import JsonForm
 from everstep.agent import ChatAnswer, ChatMessage, ToolMetadata, Usage
 from everstep.observe import LlmCall
 
@@ -84,7 +85,7 @@ class OpenAIModel(ABC):
         messages: Sequence[ChatMessage],
         *,
         tools: Sequence[ToolMetadata] = (),
-        schema: type[BaseModel] | None = None,
+        schema: type[BaseModel] | JsonForm | None = None,
         on_token: OnToken | None = None,
     ) -> ChatAnswer:
         """Asks for the next message and waits until it is complete; see everstep.agent.ChatModel.
@@ -93,8 +94,9 @@ class OpenAIModel(ABC):
             ModelStreamCut: the stream ended early. ModelTimeout: too slow. ModelOutputInvalid: cut off at the limit
             of tokens within JSON. ModelRefused: declined. And what activities.errors names for the server's failures.
         """
-        with LlmCall(self.model, messages, self._parameters(tools, schema)) as call:
-            answer = await self._ask(messages, tools, schema, on_token)
+        form = None if schema is None else JsonForm.of(schema)
+        with LlmCall(self.model, messages, self._parameters(tools, form)) as call:
+            answer = await self._ask(messages, tools, form, on_token)
             usage, said = answer.usage, answer.message
             call.answered(
                 said.content,
@@ -109,20 +111,20 @@ class OpenAIModel(ABC):
         self,
         messages: Sequence[ChatMessage],
         tools: Sequence[ToolMetadata],
-        schema: type[BaseModel] | None,
+        form: JsonForm | None,
         on_token: OnToken | None,
     ) -> ChatAnswer:
         answer = PartialAnswer(self.model, on_token)
         try:
             async with asyncio.timeout(self._timeout):
-                await self._receive(answer, messages, tools, schema)
+                await self._receive(answer, messages, tools, form)
         except (openai.OpenAIError, TimeoutError, JSONDecodeError) as error:
             failure = translated(error, self.model)
             broke_off = isinstance(error, openai.APIConnectionError) and not isinstance(failure, ModelTimeout)
             if broke_off and answer.begun:
                 raise answer.cut_short(error) from error
             raise failure from error
-        return answer.completed(whole=None if schema is None else schema.__name__)
+        return answer.completed(whole=None if form is None else form.name)
 
     async def complete(
         self, messages: Sequence[Message], *, schema: type[M] | None = None, on_token: OnToken | None = None
@@ -150,12 +152,12 @@ class OpenAIModel(ABC):
         """Closes the running loop's connections."""
         await self._access.aclose()
 
-    def _parameters(self, tools: Sequence[ToolMetadata], schema: type[BaseModel] | None) -> dict[str, Any]:
+    def _parameters(self, tools: Sequence[ToolMetadata], form: JsonForm | None) -> dict[str, Any]:
         """What else is asked for, for traces."""
         told: dict[str, Any] = {} if self._temperature is None else {"temperature": self._temperature}
         if tools:
             told["tools"] = [tool.name for tool in tools]
-        return told if schema is None else {**told, "schema": schema.__name__}
+        return told if form is None else {**told, "schema": form.name}
 
     @abstractmethod
     async def _receive(
@@ -163,7 +165,7 @@ class OpenAIModel(ABC):
         answer: PartialAnswer,
         messages: Sequence[ChatMessage],
         tools: Sequence[ToolMetadata],
-        schema: type[BaseModel] | None,
+        form: JsonForm | None,
     ) -> None:
         """Ask, and put all that arrives into the answer."""
 

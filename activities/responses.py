@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from openai.types.responses import Response, ResponseFunctionToolCall, ResponseReasoningItem, ResponseStreamEvent
-from pydantic import BaseModel
 
 from activities.errors import ModelRateLimited, ModelUnavailable
 from activities.openai_access import of_code
 from activities.openai_model import OpenAIModel
 from activities.partial_answer import PartialAnswer, PartialCall
-from activities.strict_schema import strict_schema
+from activities.strict_schema import JsonForm
 from everstep.agent import ChatMessage, ToolMetadata, Usage
 
 _REASONING = "reasoning"
@@ -30,12 +30,11 @@ class OpenAIResponses(OpenAIModel):
         answer: PartialAnswer,
         messages: Sequence[ChatMessage],
         tools: Sequence[ToolMetadata],
-        schema: type[BaseModel] | None,
+        form: JsonForm | None,
     ) -> None:
         options: dict[str, Any] = {} if self._temperature is None else {"temperature": self._temperature}
-        if schema is not None:
-            form = {"type": "json_schema", "name": schema.__name__, "schema": strict_schema(schema), "strict": True}
-            options["text"] = {"format": form}
+        if form is not None:
+            options["text"] = {"format": {"type": "json_schema", **asdict(form)}}
         if tools:
             # Strict tools know no optional arguments.
             options["tools"] = [{"type": "function", "strict": False, **tool.model_dump()} for tool in tools]

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
 
-def strict_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The model's JSON Schema in the form that strict output asks for: no extra keys, every key required."""
-    strict = _strict(model.model_json_schema())
+@dataclass(frozen=True)
+class JsonForm:
+    """The form of an answer that is JSON.
+
+    Attributes:
+        name: letters, digits, `_` and `-`, at most 64.
+        schema: what is sent.
+        strict: the model is held to it. The schema must be in the strict form then.
+    """
+
+    name: str
+    schema: dict[str, Any]
+    strict: bool = True
+
+    @classmethod
+    def of(cls, form: type[BaseModel] | JsonForm) -> JsonForm:
+        """The form of a pydantic model; a form is left as it is."""
+        return form if isinstance(form, JsonForm) else cls(form.__name__, strict_schema(form))
+
+
+def strict_schema(model: type[BaseModel] | dict[str, Any]) -> dict[str, Any]:
+    """A JSON Schema, or that of a model, in the form that strict output asks for: no extra keys, every key required."""
+    strict = _strict(model if isinstance(model, dict) else model.model_json_schema())
     assert isinstance(strict, dict)
     return strict
 

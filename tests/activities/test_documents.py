@@ -17,6 +17,7 @@ from activities.documents import (
     source_name,
 )
 from activities.errors import DocumentUnreadable
+from tests.support.pdf import pdf_of
 
 MARKDOWN = """\
 # Guide
@@ -44,28 +45,6 @@ Delays double.
 
 The end.
 """
-
-
-def pdf_of(*pages: str) -> bytes:
-    """A small sound PDF with one line of text on each page."""
-    kids = " ".join(f"{3 + 2 * n} 0 R" for n in range(len(pages)))
-    objects = ["<< /Type /Catalog /Pages 2 0 R >>", f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>"]
-    font = "<< /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >>"
-    for number, text in enumerate(pages):
-        drawn = f"BT /F1 12 Tf 72 700 Td ({text}) Tj ET"
-        objects.append(
-            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources {font} /Contents {4 + 2 * number} 0 R >>"
-        )
-        objects.append(f"<< /Length {len(drawn)} >>\nstream\n{drawn}\nendstream")
-    out = b"%PDF-1.4\n"
-    offsets: list[int] = []
-    for number, body in enumerate(objects, 1):
-        offsets.append(len(out))
-        out += f"{number} 0 obj\n{body}\nendobj\n".encode()
-    table = "".join(f"{offset:010d} 00000 n \n" for offset in offsets)
-    size = len(objects) + 1
-    end = f"xref\n0 {size}\n0000000000 65535 f \n{table}trailer\n<< /Size {size} /Root 1 0 R >>\n"
-    return out + f"{end}startxref\n{len(out)}\n%%EOF\n".encode()
 
 
 def encrypted(content: bytes, password: str) -> bytes:

@@ -1,0 +1,109 @@
+"""docs/extraction.md is true: its model, its documents, its commands and its program do what it says."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from everstep.temporal.devserver import DevServer
+from tests.support.fake_openai import FakeOpenAI
+from tests.support.papers import play
+from tests.support.shell import Shell, plain_environment
+from workflows.extraction import ExtractFolder
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "extraction.md").read_text()
+
+
+def blocks(kind: str) -> list[str]:
+    """The page's blocks of a language."""
+    return re.findall(rf"^```{kind}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A directory like the checkout, with what the page has the reader write."""
+    for name in ("worker.py", "starter.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("workflows", "activities"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    model, program = blocks("python")
+    (tmp_path / "invoices.py").write_text(model)
+    (tmp_path / "program.py").write_text(program)
+    documents = re.findall(r"^```text (\S+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert len(documents) == 2
+    for name, text in documents:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+@pytest.fixture
+def shell(project: Path, dev_server: DevServer) -> Iterator[Shell]:
+    """A shell there, with the settings of someone who has a model server and a Temporal server."""
+    with FakeOpenAI(play, keep_alive=False) as server:
+        settings = {**server.env, "TEMPORAL_ADDRESS": dev_server.address, "TEMPORAL_TASK_QUEUE": "extraction-page"}
+        with Shell(project, plain_environment(PYTHONPATH=str(ROOT), **settings)) as shell:
+            yield shell
+
+
+@pytest.mark.slow
+def test_a_batch_is_run_mended_and_run_again(shell: Shell, project: Path) -> None:
+    """All commands of the page, in their order; then its program."""
+    (first, again) = (block.splitlines() for block in blocks("bash"))
+    work, start, wait, inbox, respond, result, look = first
+    shell.run(work)
+    assert shell.run(start).code == 0
+    assert shell.run(wait).code == 0
+    question = next(one for one in shell.json(inbox)["requests"] if one["run"] == "invoices-1")["question"]
+    assert question["faults"] == {"record": "Value error, the items do not add up to 19.00"}
+    assert question["places"][1] == "b.txt:2: Invoice A-1002          2026-10-09"
+    assert shell.run(respond).code == 0
+    ended = shell.json(result)
+    assert (ended["extracted"], ended["mended"], ended["records"]) == (2, 1, 2)
+    rows = list(csv.DictReader(shell.run(look).output.splitlines()))
+    assert [(row["source"], row["number"], row["total"]) for row in rows] == [
+        ("a.txt", "A-1001", "42.50"),
+        ("b.txt", "A-1002", "16"),
+    ]
+    (project / "inbox" / "c.txt").write_text((project / "inbox" / "a.txt").read_text())
+    ran = shell.run(f"{again[0]} -o table")
+    assert ran.code == 0
+    assert "ExtractionProgress source=c.txt stage=done text=extracted, 1 records" in ran.output
+    assert re.search(r"^b\.txt +extracted +1 +corrected 2 times; 1 mended by a person$", ran.output, re.MULTILINE)
+    assert shell.run("python program.py").output.strip() == "0 1 3"
+
+
+@pytest.mark.slow
+def test_what_is_wrong_is_told(shell: Shell) -> None:
+    """A folder, a model and a schema that are none end the run with one line, exit code 1."""
+    shell.run("python worker.py &")  # all flows, this one among them
+    shell.run("echo '{' > broken.json")
+    good = {"folder": "inbox", "model": "invoices:Invoice"}
+    for wrong, said in (
+        ({"folder": "nowhere"}, "nowhere: it is not a folder"),
+        ({"model": "invoices:Invoic"}, "there is no Invoic in invoices; of models it has Item, Invoice"),
+        ({"model": "broken.json"}, "broken.json is no JSON"),
+        ({"corrections": "99"}, "less than or equal to 10"),
+    ):
+        fields = " ".join(f"{key}={value}" for key, value in (good | wrong).items())
+        ran = shell.run(f"python starter.py run ExtractionFlow {fields} --follow -o table 2>&1")
+        assert ran.code == 1
+        assert said in ran.output
+        assert "Traceback" not in ran.output
+
+
+def test_the_table_names_all_fields() -> None:
+    """Each field of the start event, with its default."""
+    named = re.findall(r"^\| `(\w+)` \|.*\|(.*)\|$", PAGE.split("\n## What may be asked for\n")[1], re.MULTILINE)
+    fields = ExtractFolder.model_fields
+    assert [name for name, _ in named] == list(fields)
+    for name, default in named:
+        value = fields[name].default
+        if isinstance(value, str | int):
+            assert default.strip(" `") == str(value)
