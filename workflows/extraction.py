@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from activities.document_results import DocumentResult, Facts, Outcome, Totals, WrongRecord
+from activities.document_results import DocumentResult, Facts, Outcome, Totals, WrongRecord, counted
 from activities.errors import DocumentUnreadable, ExtractionStopped, RecordModelInvalid
 from activities.extracted import Format
 from activities.extracting import (
@@ -239,7 +239,7 @@ class ExtractionFlow(Workflow):
         result.removed += len(found.removed)
         await ctx.store.set("result", result)
         await ctx.store.set("cursor", found.cursor)
-        text = f"{len(found.changed)} documents, {found.unchanged} done before"
+        text = f"{counted(len(found.changed), 'document')} to do, {found.unchanged} done before"
         ctx.write_event_to_stream(ExtractionProgress(stage="scan", text=text))
         return [ExtractFile(source=source) for source in found.changed]
 
@@ -397,7 +397,7 @@ async def _keep(ctx: Context, result: DocumentResult) -> DocumentDone:
     job = await _job(ctx)
     result.fingerprint, result.model = job.fingerprint, await ctx.store.get("result.model")
     await asyncio.to_thread(job.results.keep, result)
-    parts = [str(result.outcome), result.reason, f"{len(result.records)} records" if result.records else ""]
+    parts = [str(result.outcome), result.reason, counted(len(result.records), "record") if result.records else ""]
     text = ", ".join(filter(None, parts))
     ctx.write_event_to_stream(ExtractionProgress(source=result.source, stage="done", text=text))
     return DocumentDone(source=result.source, outcome=result.outcome)
