@@ -5,26 +5,38 @@ Both drivers judge here, where the types live; the engine only sees the verdict.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from everstep.engine.inputs import Verdict
 from everstep.engine.messages import Envelope
 from everstep.errors import EverstepError
+from everstep.events import Event
 from everstep.invoke import Invoker
 
 
 def judge(
-    invoker: Invoker, message: int, types: Sequence[str], data: Mapping[str, Any], *, waited: bool = False
+    invoker: Invoker,
+    message: int,
+    types: Sequence[str],
+    data: Mapping[str, Any],
+    *,
+    waited: bool = False,
+    question: Envelope | None = None,
 ) -> Verdict:
     """The verdict on one message: the event of the first of `types` that can be built from `data`, or why none can.
 
-    `waited`: a step waits for such an event, so its class need not stand in a signature.
+    `waited`: a step waits for such an event, so its class need not stand in a signature. `question`: what it answers,
+    where the flow holds answers against that; see `Workflow`.
     """
     reasons: list[str] = []
     for name in types:
         try:
-            return Verdict(message, normal_form(invoker, name, data, waited=waited))
+            event = normal_form(invoker, name, data, waited=waited)
+            fault = None if question is None else _misfit(invoker, question, event)
+            if fault is None:
+                return Verdict(message, event)
+            reasons.append(fault)
         except EverstepError as error:
             reasons.append(str(error))
     return Verdict(message, None, " ".join(reasons) or "no event type takes this")
@@ -37,3 +49,16 @@ def normal_form(invoker: Invoker, type_name: str, data: Mapping[str, Any], *, wa
         EverstepError: the flow does not know the type, or the data does not fit it.
     """
     return invoker.encode(invoker.decode(Envelope(type_name, data), waited=waited))
+
+
+def _misfit(invoker: Invoker, question: Envelope, answer: Envelope) -> str | None:
+    """Why the flow does not take an answer to this question, or None."""
+    check: Callable[[Event, Event], None] | None = getattr(invoker.flow, "check_answer", None)
+    if check is None:
+        return None
+    asked, given = invoker.decode(question, waited=True), invoker.decode(answer, waited=True)
+    try:
+        check(asked, given)
+    except Exception as error:  # whatever is wrong, whoever answers is told
+        return str(error) or type(error).__name__
+    return None

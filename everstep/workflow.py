@@ -43,6 +43,10 @@ class Workflow:
     the number of its invocations that run at one time in one run; `span_kind` is how a run shows in traces. A subclass
     may have an `__init__` of its own, and need not call this one.
 
+    A subclass may have a method ``check_answer(self, question, answer)``. It is given each answer of a person with the
+    `InputRequiredEvent` that it is to, and what it raises is why the answer is refused: the request stays open. It
+    runs on the worker's own loop, so it must be short, and wait for nothing.
+
     Raises:
         WorkflowValidationError: the steps do not make a flow; it has one line for each fault.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from everstep.agent.calling import result_of
 from everstep.agent.events import ApproveToolCall, ToolApproval, ToolCall, ToolCallHeld, ToolCallResult, ToolOutput
+from everstep.agent.messages import ToolMetadata
 from everstep.agent.servers import Listed
 from everstep.agent.team import Team
 
@@ -33,8 +34,9 @@ def answered(held: ToolCallHeld, answer: ToolApproval, team: Team, listed: Liste
     if not answer.approved:
         return rejected(held, f"A person rejected this call: {answer.reason or 'no reason was given'}")
     arguments = held.tool_kwargs
-    if answer.arguments is not None:
-        arguments = team.tool(held.current_agent_name, held.tool_name, listed).complete(answer.arguments)
+    if answer.arguments:
+        tool = team.tool(held.current_agent_name, held.tool_name, listed)
+        arguments = tool.complete({**held.tool_kwargs, **answer.arguments})
     return ToolCall(
         tool_name=held.tool_name,
         tool_kwargs=arguments,
@@ -43,6 +45,21 @@ def answered(held: ToolCallHeld, answer: ToolApproval, team: Team, listed: Liste
         approved=True,
         edited=arguments != held.tool_kwargs,
     )
+
+
+def check_arguments(question: ApproveToolCall, answer: ToolApproval, team: Team) -> None:
+    """Hold the arguments of an answer against the tool, as it was shown where it is a server's.
+
+    Raises:
+        ToolError: they do not fit.
+    """
+    if not (answer.approved and answer.arguments):
+        return
+    shown = ToolMetadata(name=question.tool_name, description=question.tool_description, parameters=question.parameters)
+    agent = team.agent(question.current_agent_name)
+    listed = {server: [shown] for server in agent.servers}
+    tool = team.tool(agent.name, question.tool_name, listed)
+    tool.complete({**question.tool_kwargs, **answer.arguments})
 
 
 def rejected(held: ToolCallHeld, why: str) -> ToolCallResult:

@@ -137,7 +137,7 @@ class ToolApproval(HumanResponseEvent):
     Attributes:
         approved: whether it is made.
         reason: why not; the model reads it.
-        arguments: what to call the tool with instead; all of its arguments. They are validated like the model's.
+        arguments: those to change; the others stay as they were shown. They are validated like the model's.
     """
 
     approved: bool
@@ -148,19 +148,19 @@ class ToolApproval(HumanResponseEvent):
 class ApproveToolCall(InputRequiredEvent):
     """Asks a person whether a tool may be called, with exactly these arguments.
 
-    `parameters` is the JSON Schema of the arguments. `problem` says what was wrong with the arguments that a person
-    gave before.
+    `parameters` is the JSON Schema of the arguments. `problem` says what is wrong with the arguments that a person
+    gave before, where the tool has changed since.
     """
 
     response_event: ClassVar[type[HumanResponseEvent] | None] = ToolApproval
 
     tool_name: str
     tool_kwargs: dict[str, Any]
+    problem: str = ""
+    current_agent_name: str
     tool_id: str
     tool_description: str = ""
     parameters: dict[str, Any] = Field(default_factory=dict[str, Any])
-    current_agent_name: str
-    problem: str = ""
 
 
 class AgentResult(StopEvent):

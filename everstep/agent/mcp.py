@@ -128,8 +128,10 @@ class MCPServer:
         Raises:
             ToolError: they do not fit; it says where.
         """
-        from jsonschema import Draft202012Validator  # comes with the extra
-
+        try:
+            from jsonschema import Draft202012Validator
+        except ImportError as error:
+            raise MissingExtraError("mcp", "jsonschema") from error
         validator: Any = Draft202012Validator(tool.parameters)
         found: list[Any] = list(validator.iter_errors(dict(arguments)))
         if found:

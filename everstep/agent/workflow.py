@@ -17,7 +17,7 @@ from typing import Any, Self, cast
 from pydantic import BaseModel
 
 from everstep.agent.agent import Agent, ModelSource, ToolSource
-from everstep.agent.approval import answered, question_about, rejected
+from everstep.agent.approval import answered, check_arguments, question_about, rejected
 from everstep.agent.calling import ToolRetries, carry_out, failed_result
 from everstep.agent.conversation import (
     AGENT,
@@ -62,7 +62,7 @@ from everstep.agent.team import Team
 from everstep.context import Context
 from everstep.decorators import catch_error, step
 from everstep.errors import WorkflowRuntimeError
-from everstep.events import StepFailedEvent
+from everstep.events import Event, StepFailedEvent
 from everstep.workflow import Workflow
 
 MODEL_SECONDS = 600.0
@@ -290,6 +290,15 @@ class AgentWorkflow(Workflow):
             await ctx.store.set(AGENT, to_agent)
             name = to_agent
         return AgentSetup(current_agent_name=name)
+
+    def check_answer(self, question: Event, answer: Event) -> None:
+        """Refuse arguments that do not fit the tool that is to be approved.
+
+        Raises:
+            ToolError: they do not.
+        """
+        if isinstance(question, ApproveToolCall) and isinstance(answer, ToolApproval):
+            check_arguments(question, answer, self.team)
 
     async def _listed(self, ctx: Context) -> Listed:
         return listed_from(await ctx.store.get(TOOLS, default={})) if self.team.servers else {}

@@ -97,7 +97,7 @@ def inbox(
 
 def question_text(request: Mapping[str, Any]) -> str:
     """What a request asks, in a line: its type and its own fields."""
-    fields = {k: v for k, v in request["question"].items() if k not in ("due", "assignee") and v is not None}
+    fields = {k: v for k, v in request["question"].items() if k not in ("due", "assignee") and v not in (None, "")}
     return f"{request['type']}" + "".join(f" {key}={shown(value)}" for key, value in fields.items())
 
 

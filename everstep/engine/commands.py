@@ -49,12 +49,14 @@ class JudgeMessage:
     """Have the user's types judge a message: one of `types` (the first that fits is meant), built from `data`.
 
     `waited`: a step of the flow waits for an event of this type; no step needs to name it in its signature.
+    `question`: what it answers, where the flow holds answers against that.
     """
 
     message: int
     types: Sequence[str]
     data: Mapping[str, Any]
     waited: bool = False
+    question: Envelope | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def due(run: Run, request_id: str) -> None:
 def judge_again(run: Run) -> None:
     """Ask again for the verdicts that were outstanding when the engine was saved."""
     for message in run.messages.values():
-        run.commands.append(JudgeMessage(message.id, message.types, message.data, message.waited))
+        run.commands.append(_judgement(run, message))
 
 
 def _fault(message: MessageReceived) -> str | None:
@@ -134,7 +134,14 @@ def _judge(run: Run, entry: Message, types: tuple[str, ...]) -> None:
         run.judging_keys[entry.key] = entry.id
     request = run.requests.get(entry.request or "")
     entry.waited = any(map(run.waiters.waits_for, types)) or (request is not None and request.waiter is not None)
-    run.commands.append(JudgeMessage(entry.id, types, entry.data, entry.waited))
+    run.commands.append(_judgement(run, entry))
+
+
+def _judgement(run: Run, entry: Message) -> JudgeMessage:
+    question = None
+    if run.definition.checks_answers and entry.request in run.requests and not entry.expiry:
+        question = run.requests[entry.request].question
+    return JudgeMessage(entry.id, entry.types, entry.data, entry.waited, question)
 
 
 def _receive_event(run: Run, entry: Message, type_name: str | None) -> None:

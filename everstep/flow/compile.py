@@ -76,6 +76,7 @@ def _define(cls: type, specs: Mapping[str, StepSpec], types: FlowTypes) -> FlowD
         start=next((name for name in accepted if events[name].is_a("StartEvent")), ""),
         stops=tuple(name for name in returned if events[name].is_a("StopEvent")),
         description=_first_line(cls.__dict__.get("__doc__")),
+        checks_answers=callable(getattr(cls, "check_answer", None)),
         **limits,
     )
 

@@ -156,7 +156,10 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class FlowDefinition:
-    """A whole flow. `timeout` is the run's, in seconds; `max_in_flight` caps its invocations that run at one time."""
+    """A whole flow. `timeout` is the run's, in seconds; `max_in_flight` caps its invocations that run at one time.
+
+    `checks_answers`: the flow holds answers against what was asked; see `Workflow`.
+    """
 
     name: str
     steps: Mapping[str, StepDefinition]
@@ -167,6 +170,7 @@ class FlowDefinition:
     max_in_flight: int = 45
     description: str = ""
     protocol: int = PROTOCOL
+    checks_answers: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form: what stands in a run's history."""
@@ -181,7 +185,7 @@ class FlowDefinition:
             # A list: JSON writers may sort the keys of objects, and the order of steps is that of delivery.
             "steps": [{"name": name, **step.to_json()} for name, step in self.steps.items()],
             "events": {name: event.to_json() for name, event in self.events.items()},
-        }
+        } | ({"checks_answers": True} if self.checks_answers else {})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> FlowDefinition:
@@ -196,6 +200,7 @@ class FlowDefinition:
             max_in_flight=data.get("max_in_flight", 45),
             description=data.get("description", ""),
             protocol=data.get("protocol", 1),
+            checks_answers=data.get("checks_answers", False),
         )
 
     def produced(self) -> frozenset[str]:

@@ -218,7 +218,9 @@ class LocalRun:
 
     @_carry_out.register
     def _(self, command: do.JudgeMessage) -> None:
-        verdict = judge(self.invoker, command.message, command.types, command.data, waited=command.waited)
+        verdict = judge(
+            self.invoker, command.message, command.types, command.data, waited=command.waited, question=command.question
+        )
         self._inputs.append(happened.MessagesJudged(self._clock(), [verdict]))
 
     @_carry_out.register

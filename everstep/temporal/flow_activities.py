@@ -16,6 +16,7 @@ from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from everstep.engine.messages import Envelope
 from everstep.errors import EverstepError
 from everstep.invoke import Invoker
 from everstep.judge import judge, normal_form
@@ -105,8 +106,15 @@ class FlowActivities:
             invoker = self._invoker(request["flow"])
             verdicts: list[dict[str, Any]] = []
             for message in request["messages"]:
-                waited = message.get("waited", False)
-                verdict = judge(invoker, message["message"], message["types"], message["data"], waited=waited)
+                asked = message.get("question")
+                verdict = judge(
+                    invoker,
+                    message["message"],
+                    message["types"],
+                    message["data"],
+                    waited=message.get("waited", False),
+                    question=None if asked is None else Envelope.from_json(asked),
+                )
                 outcome = {"reason": verdict.reason} if verdict.event is None else {"event": verdict.event.to_json()}
                 verdicts.append({"message": verdict.message, **outcome})
             return raw({"verdicts": verdicts})

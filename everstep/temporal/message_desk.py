@@ -148,7 +148,9 @@ class MessageDesk:
     def _judge_batch(self) -> None:
         batch, self._to_judge = self._to_judge, []
         messages = [
-            {"message": c.message, "types": list(c.types), "data": c.data} | ({"waited": True} if c.waited else {})
+            {"message": c.message, "types": list(c.types), "data": c.data}
+            | ({"waited": True} if c.waited else {})
+            | ({"question": c.question.to_json()} if c.question is not None else {})
             for c in batch
         ]
         task = workflow.start_activity(

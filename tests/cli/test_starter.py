@@ -70,6 +70,8 @@ def test_a_conversation_with_an_agent(shell: Shell) -> None:
     request = eventually(asked)[0]
     assert (request["question"]["tool_name"], request["question"]["tool_kwargs"]) == ("refund", {"cents": 700})
     assert request["assignee"] == "finance"
+    wrong = shell.starter("respond", first, "approved=true", "arguments.cents=half")
+    assert (wrong.code, "cents: Input should be a valid integer" in wrong.err) == (1, True)
     assert shell.starter("respond", first, "approved=true", "arguments.cents=350").code == 0
     assert shell.starter("result", first).json["response"]["content"] == "It is paid."
     ended = shell.starter("run", "Desk", "user_msg=How much?", "--continue", first, "--id", second, "--follow")

@@ -21,6 +21,7 @@ from everstep.agent import (
 )
 from everstep.agent.testing import ScriptedModel, calls
 from everstep.retry_policy import retry_policy, stop_after_attempt, wait_fixed
+from everstep.temporal import Limits
 from tests.support.drivers import Driver
 
 
@@ -245,6 +246,18 @@ async def test_a_run_that_cannot_come_to_an_answer_fails_and_says_why(driver: Dr
         driver, AgentWorkflow([agent]), user_msg="When?"
     )
     assert "was told nothing" in await failure(driver, AgentWorkflow([agent]))
+
+
+async def test_a_conversation_goes_on_behind_continue_as_new(driver: Driver) -> None:
+    """A run that crosses to new executions keeps its conversation, its counts, and the tools under way."""
+    driver.limits = Limits(continue_at_events=40)
+    rounds = 5
+    model = ScriptedModel(*(calls(*(("add", {"a": n, "b": k}) for k in range(3))) for n in range(rounds)), "Done.")
+    seen = await driver.see(AgentWorkflow.from_tools([add], model), user_msg="Go.")
+    assert (str(seen.result), seen.result.num_iterations) == ("Done.", rounds + 1)
+    told = [int(each["content"]) for each in seen.state["chat_history"] if each["role"] == "tool"]
+    assert told == [n + k for n in range(rounds) for k in range(3)]
+    assert len(results(seen.events)) == 3 * rounds
 
 
 async def test_an_empty_answer_is_asked_for_again(driver: Driver) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from everstep import Context, Workflow, step
 from everstep.errors import ResponseRefusedError
-from everstep.events import HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
+from everstep.events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
 from everstep.handler import WorkflowHandler
 from tests.support.drivers import Driver
 
@@ -198,3 +198,26 @@ async def test_a_step_may_ask_again(driver: Driver) -> None:
         assert request["id"] == name
         await handler.respond({"approved": approved}, request=name)
     assert await handler == [False, False, True]
+
+
+class Haggle(Workflow):
+    """Asks for an amount; what is more than was asked about is refused."""
+
+    def check_answer(self, question: Event, answer: Event) -> None:
+        if isinstance(question, Approve) and answer["amount"] > question.amount:
+            raise ValueError(f"{answer['amount']} is more than {question.amount:g}")
+
+    @step
+    async def ask(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        answer = await ctx.wait_for_event(Amount, waiter_event=Approve(amount=ev.amount))
+        return StopEvent(result=answer.amount)
+
+
+async def test_a_flow_may_hold_answers_against_what_was_asked(driver: Driver) -> None:
+    """What `check_answer` raises is the reason for which the answer is refused; the request stays open."""
+    handler = await driver.run(Haggle, amount=10)
+    await driver.open_requests(handler)
+    assert await refusal(handler, {"amount": 12}) == "12 is more than 10"
+    assert "amount" in await refusal(handler, {})
+    await handler.respond({"amount": 9})
+    assert await handler == 9
