@@ -127,10 +127,11 @@ def reply(run: Run, message: Message, accepted: bool, reason: str = "") -> None:
 
 def refuse_pending(run: Run) -> None:
     """The run has ended: its open requests are closed, and whoever still waits for a verdict is told so."""
-    for message in run.messages.values():
+    for message in (*run.messages.values(), *run.early.values()):
         if not message.expiry:
             refuse(run, message, over(run))
     run.messages.clear()
+    run.early.clear()
     run.judging_keys.clear()
     for request_id in run.open_requests:
         run.requests[request_id].status = "closed"

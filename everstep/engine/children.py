@@ -43,11 +43,12 @@ def suspend(run: Run, invocation: Invocation, outcome: Outcome) -> None:
     """An invocation waits for children, its effects so far committed."""
     record = invocation.suspend(outcome.effects, outcome.tries)
     family = run.family
-    caller = Caller(invocation, [None] * len(outcome.calls))
+    caller = Caller(invocation, [None] * len(outcome.calls), len(outcome.calls))
     for place, call in enumerate(outcome.calls):
         name = _run_id(run, invocation.step, call)
         if name == run.id or name in family.children:
             caller.ends[place] = _taken(name)
+            caller.open -= 1
             continue
         number = len(record.children) + place
         family.children[name] = Child(name, call, invocation.id, place, record.origin, number, run.now)
@@ -78,6 +79,7 @@ def ended(run: Run, what: ChildEnded) -> None:
         _close(run, family.requests[request_id], "closed")
     caller = family.callers[child.caller]
     caller.ends[child.place] = what.end
+    caller.open -= 1
     if not caller.open:
         del family.callers[child.caller]
         _go_on(run, caller)

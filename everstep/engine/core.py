@@ -191,6 +191,8 @@ class Engine:
             )
         elif fired.timer.startswith(waits.TIMER):
             waits.due(run, int(fired.timer.removeprefix(waits.TIMER)))
+        elif fired.timer.startswith(mail.EARLY_TIMER):
+            mail.look_again(run, int(fired.timer.removeprefix(mail.EARLY_TIMER)))
         else:
             mail.due(run, fired.timer.removeprefix("due:"))
 

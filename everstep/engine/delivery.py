@@ -150,8 +150,8 @@ def emit(
 def settle(run: Run) -> None:
     """When nothing is under way: fire the joins of the run's own scope, else say that it is idle, or fail as stuck."""
     root = run.streams[ROOT]
-    if root.open or run.messages or not run.active:
-        under_way = run.invocations or run.messages or run.open_requests or run.family.children
+    if root.open or run.messages or run.early or not run.active:
+        under_way = run.invocations or run.messages or run.early or run.open_requests or run.family.children
         if run.active and run.waiters and not under_way:
             _idle(run)
         else:

@@ -48,15 +48,14 @@ class Child:
 
 @dataclass(slots=True)
 class Caller:
-    """An invocation, suspended until all children of its pass have ended; `ends` stand in the order of its calls."""
+    """An invocation, suspended until all children of its pass have ended: `open` of them have not.
+
+    `ends` stand in the order of its calls.
+    """
 
     invocation: Invocation
     ends: list[ChildEnd | None]
-
-    @property
-    def open(self) -> int:
-        """How many children have not ended."""
-        return self.ends.count(None)
+    open: int
 
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form."""
@@ -69,7 +68,7 @@ class Caller:
     def from_json(cls, data: Mapping[str, Any]) -> Caller:
         """The inverse of `to_json`."""
         ends = [None if end is None else ChildEnd.from_json(end) for end in data["ends"]]
-        return cls(Invocation.from_json(data["invocation"]), ends)
+        return cls(Invocation.from_json(data["invocation"]), ends, ends.count(None))
 
 
 @dataclass(slots=True)

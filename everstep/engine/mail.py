@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from everstep.engine import children, waits
 from everstep.engine.asking import accept, close, due_timer, iso, over, record_refusal, refuse, reply, was_asked
-from everstep.engine.commands import FailRun, JudgeMessage
+from everstep.engine.commands import FailRun, JudgeMessage, SetTimer
 from everstep.engine.delivery import deliver, fail, release
 from everstep.engine.inputs import MessageMalformed, MessageReceived, MessagesJudged, Verdict
 from everstep.engine.messages import Envelope
@@ -21,6 +21,12 @@ from everstep.engine.streams import ROOT
 from everstep.engine.waiters import Waiter
 
 EXPIRED_EVENT = "InputExpiredEvent"
+
+EARLY_TIMER = "early:"
+"""Before a message's number: the timer of its second look."""
+
+SECOND_LOOK = 0.001
+"""Seconds to the second look: in the next workflow task, whatever the time."""
 
 NAMES_SHOWN = 20
 """How many names a refusal lists: it stays readable, and its cost does not grow with the run."""
@@ -35,18 +41,31 @@ def receive(run: Run, message: MessageReceived) -> int:
         refuse(run, Message(number, {"message": message.data}, ()), fault)
         return number
     entry = Message(number, message.data, (), message.request, message.step, message.by, message.key)
+    _take_in(run, entry, message.type, answer=run.active and _is_answer(run, message))
+    return number
+
+
+def _take_in(run: Run, entry: Message, type_name: str | None, *, answer: bool) -> None:
     if entry.key is not None and entry.key in run.taken_keys:
         entry.request = run.taken_keys[entry.key] or None
         reply(run, entry, True)
     elif not run.active:
         refuse(run, entry, over(run))
     elif entry.key is not None and entry.key in run.judging_keys:
-        run.messages[run.judging_keys[entry.key]].again.append(number)
-    elif _is_answer(run, message):
-        _receive_answer(run, entry, message.type)
+        run.messages[run.judging_keys[entry.key]].again.append(entry.id)
+    elif answer:
+        _receive_answer(run, entry, type_name)
     else:
-        _receive_event(run, entry, message.type)
-    return number
+        _receive_event(run, entry, type_name)
+
+
+def look_again(run: Run, number: int) -> None:
+    """The second look at an answer for which there was no request at the first."""
+    run.timers.pop(f"{EARLY_TIMER}{number}", None)
+    entry = run.early.pop(number, None)
+    if entry is not None:
+        types, entry.types = entry.types, ()
+        _take_in(run, entry, types[0] if types else None, answer=True)
 
 
 def malformed(run: Run, message: MessageMalformed) -> None:
@@ -163,7 +182,7 @@ def _receive_answer(run: Run, entry: Message, type_name: str | None) -> None:
             _judge(run, entry, types)
             return
         if len(run.open_requests) + len(below) != 1:
-            refuse(run, entry, _which(run))
+            _refuse_unless_early(run, entry, type_name, _which(run))
             return
         entry.request = next(chain(run.open_requests, below))
     if (target := children.target_of(run, entry.request)) is not None:
@@ -177,11 +196,11 @@ def _answer_own(run: Run, entry: Message, request_id: str, type_name: str | None
     """Have an answer judged that is for a request of this run."""
     request = run.requests.get(request_id) or run.requests.get(request_id.removeprefix(f"{run.id}/"))
     entry.request = None if request is None else request.id
-    if request is None:
-        what = (
-            f"request {request_id} was closed" if was_asked(run, request_id) else f"there is no request {request_id!r}"
-        )
-        refuse(run, entry, f"{what}; open are: {_open_names(run)}")
+    if request is None and was_asked(run, request_id):
+        refuse(run, entry, f"request {request_id} was closed; open are: {_open_names(run)}")
+    elif request is None:
+        reason = f"there is no request {request_id!r}; open are: {_open_names(run)}"
+        _refuse_unless_early(run, entry, type_name, reason, request_id)
     elif request.status != "open" or request.overdue:
         refuse(run, entry, _closed(request))
     elif type_name is not None and not _answers(run, type_name, request):
@@ -191,6 +210,25 @@ def _answer_own(run: Run, entry: Message, request_id: str, type_name: str | None
     else:
         request.judging += 1
         _judge(run, entry, (type_name,) if type_name is not None else request.answers)
+
+
+def _refuse_unless_early(
+    run: Run, entry: Message, type_name: str | None, reason: str, request_id: str | None = None
+) -> None:
+    """Refuse an answer to what was not asked, but look again first if a step may just have asked it.
+
+    People see a question as soon as the outcome that asks it is recorded. Where one workflow task brings that outcome
+    and the answer, because no worker was there for a while, workflow code is told of the answer first.
+    """
+    if entry.looked or run.protocol < 2 or not run.scheduler.in_flight:
+        refuse(run, entry, reason)
+        return
+    entry.looked, entry.request = True, request_id
+    entry.types = () if type_name is None else (type_name,)
+    run.early[entry.id] = entry
+    timer = f"{EARLY_TIMER}{entry.id}"
+    run.timers[timer] = run.now + SECOND_LOOK
+    run.commands.append(SetTimer(timer, run.timers[timer]))
 
 
 def _waited_answers(run: Run, type_name: str | None) -> tuple[str, ...]:

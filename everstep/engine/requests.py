@@ -122,7 +122,7 @@ class Request:
 class Message:
     """Something from outside that is being judged. `again` are later messages of the same key, which share its fate.
 
-    `waited`: a step waits for such an event.
+    `waited`: a step waits for such an event. `looked`: it has had its second look, see `mail.look_again`.
     """
 
     id: int
@@ -135,6 +135,7 @@ class Message:
     expiry: bool = False
     again: list[int] = field(default_factory=list[int])
     waited: bool = False
+    looked: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form."""
@@ -155,4 +156,5 @@ class Message:
             data["expiry"],
             list(data["again"]),
             data.get("waited", False),
+            data.get("looked", False),
         )

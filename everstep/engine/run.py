@@ -50,6 +50,7 @@ class Run:
         self.closed_requests: dict[str, None] = {}
         self.request_counts: dict[str, int] = {}
         self.messages: dict[int, Message] = {}
+        self.early: dict[int, Message] = {}
         self.judging_keys: dict[str, int] = {}
         self.taken_keys: dict[str, str] = {}
         self.refused: list[dict[str, Any]] = []
@@ -115,6 +116,7 @@ class Run:
             "closed_requests": list(self.closed_requests),
             "request_counts": dict(self.request_counts),
             "messages": [message.to_json() for message in self.messages.values()],
+            "early": [message.to_json() for message in self.early.values()],
             "taken_keys": list(self.taken_keys.items()),
             "refused": list(self.refused),
             "timers": list(self.timers.items()),
@@ -154,6 +156,7 @@ class Run:
         self.closed_requests = dict.fromkeys(data["closed_requests"])
         self.request_counts = dict(data["request_counts"])
         self.messages = {item["id"]: Message.from_json(item) for item in data["messages"]}
+        self.early = {item["id"]: Message.from_json(item) for item in data.get("early", ())}
         self.judging_keys = {item.key: item.id for item in self.messages.values() if item.key is not None}
         self.taken_keys = dict(data["taken_keys"])
         self.refused = list(data["refused"])

@@ -16,6 +16,7 @@ from everstep.observe import describe, names
 from everstep.observe.meters import meters
 from everstep.observe.names import Kind
 from everstep.observe.port import OpenSpan, Tracing, tracing
+from everstep.passes import Suspension
 
 DOCUMENTS_SHOWN = 50
 """How many of the documents that a search found are told."""
@@ -63,7 +64,7 @@ class _Call:
         if self._span is None or self._inside is None:
             return
         self._inside.__exit__(None, None, None)
-        if error is not None:
+        if error is not None and not isinstance(error, Suspension):  # a step that waits in here comes again
             self._span.fail(error)
         self._span.end()
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
 from temporalio.client import (
     Client,
@@ -97,7 +98,7 @@ class _Following(WorkflowHistoryEventAsyncIterator):
             while True:
                 self._next_page_token = None
                 await super().fetch_next_page(page_size=page_size)
-                events = self._current_page or []
+                events = _until_closed(self._current_page or [])
                 fresh = [event for event in events if event.event_id > self._seen]
                 ended = bool(events) and events[-1].event_type in _CLOSED
                 if ended or (fresh and not self._only_close):
@@ -106,6 +107,12 @@ class _Following(WorkflowHistoryEventAsyncIterator):
         self._seen = events[-1].event_id
         self._current_page = fresh[-1:] if self._only_close else fresh
         self._next_page_token = None if ended else b"more"
+
+
+def _until_closed(events: Sequence[HistoryEvent]) -> Sequence[HistoryEvent]:
+    """Events up to the end of an execution: this server records what comes from its children behind it."""
+    ends = (place for place, event in enumerate(events, 1) if event.event_type in _CLOSED)
+    return events[: next(ends, len(events))]
 
 
 _ALL = WorkflowHistoryEventFilterType.ALL_EVENT

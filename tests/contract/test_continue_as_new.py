@@ -69,8 +69,9 @@ async def executions(driver: TemporalDriver, run_id: str) -> int:
     while execution:
         count += 1
         history = await driver.client.get_workflow_handle(run_id, run_id=execution).fetch_history()
-        last = history.events[-1]
-        execution = last.workflow_execution_continued_as_new_event_attributes.new_execution_run_id or None
+        # Not only the last event: the test server records what comes from children behind it.
+        ends = [event.workflow_execution_continued_as_new_event_attributes for event in history.events]
+        execution = next((end.new_execution_run_id for end in ends if end.new_execution_run_id), None)
     return count
 
 

@@ -167,7 +167,8 @@ def test_long_closed_requests_are_forgotten_but_not_unknown() -> None:
     run.restore()
     run.respond({}, request="begin-1")
     assert run.reply() == (False, f"request begin-1 was closed; open are: begin-{kept + 3}")
-    run.respond({}, request="begin-9999")
+    (timer,) = of(run.respond({}, request="begin-9999"), SetTimer)
+    run.fire(timer.timer, timer.at)
     assert run.reply()[1].startswith("there is no request 'begin-9999'")
 
 
@@ -372,3 +373,47 @@ def test_judging_again_after_a_crash() -> None:
     assert [type(one) for one in again] == [SetTimer, JudgeMessage]
     run.judge()
     assert [one.accepted for one in of(run.last, ReplyToMessage)] == [True, True]
+
+
+def about_to_ask(*, protocol: int = 2) -> Driver:
+    """A run whose first step runs, and of which nobody knows yet that it asks."""
+    run = Driver(
+        flow(
+            step("begin", "StartEvent", "Ask"),
+            step("answered", "Reply", "StopEvent"),
+            bases=BASES,
+            protocol=protocol,
+        )
+    )
+    run.start()
+    return run
+
+
+@pytest.mark.parametrize("request_id", [None, "begin-1"])
+def test_answer_that_overtakes_its_question_is_looked_at_again(request_id: str | None) -> None:
+    """Workflow code may be told of an answer before it is told of the outcome that asked: it is taken all the same."""
+    run = about_to_ask()
+    (timer,) = of(run.respond({"yes": True}, request=request_id), SetTimer)
+    run.done("begin", Envelope("Ask", {}))
+    (judged,) = judging(run.fire(timer.timer, timer.at))
+    assert judged.types == ("Reply",)
+    run.judge()
+    assert run.reply() == (True, "")
+    assert run.names() == ["answered"]
+
+
+def test_answer_to_nothing_is_refused_at_the_second_look() -> None:
+    """Once, with the reason; the run does not rest before."""
+    run = about_to_ask()
+    (timer,) = of(run.respond({"yes": True}, request="nope"), SetTimer)
+    run.restore()
+    run.fire(timer.timer, timer.at)
+    assert run.reply() == (False, "there is no request 'nope'; open are: none")
+    assert not run.engine.run.early
+
+
+def test_runs_of_the_first_protocol_look_once() -> None:
+    """Their histories have no such timer."""
+    run = about_to_ask(protocol=1)
+    assert not of(run.respond({"yes": True}), SetTimer)
+    assert run.reply() == (False, "no request is open, so there is nothing to answer")

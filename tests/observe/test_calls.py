@@ -12,8 +12,8 @@ from openinference.instrumentation.openai import OpenAIInstrumentor
 from activities.embeddings import OpenAIEmbedder
 from activities.errors import ModelRateLimited
 from activities.llm import OpenAIChat
-from everstep import Workflow, step
-from everstep.events import StartEvent, StopEvent
+from everstep import Context, Workflow, catch_error, step
+from everstep.events import Event, StartEvent, StepFailedEvent, StopEvent
 from everstep.observe import Document, EmbeddingCall, LlmCall, RetrieverCall, ToolCall
 from tests.support.fake_openai import FakeOpenAI, rate_limited, text
 from tests.support.traced import Traces, traced
@@ -62,6 +62,27 @@ async def test_calls_are_spans_of_their_kinds(traces: Traces) -> None:
     assert counts == [4, 2, 6]
     assert (tool["tool.name"], json.loads(tool["output.value"])) == ("refund", {"paid": True})
     assert len({one["session.id"] for one in (embedding, search, model, tool)}) == 1
+
+
+class Waits(Workflow):
+    """Waits within a call."""
+
+    @step
+    async def work(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        with ToolCall("ask"):
+            await ctx.wait_for_event(Event, timeout=0.01)
+        return StopEvent()
+
+    @catch_error
+    async def late(self, ev: StepFailedEvent) -> StopEvent:
+        return StopEvent()
+
+
+async def test_a_call_that_waits_has_not_failed(traces: Traces) -> None:
+    """The pass that ends with the wait is no failure; the one that is told that nothing came is."""
+    await Waits().run()
+    asked = [span for span in traces.spans() if span.name == "ask"]
+    assert [span.status.is_ok for span in asked] == [True, False]
 
 
 async def test_contents_of_calls_stay_out_unless_wanted() -> None:

@@ -35,6 +35,7 @@ from everstep.engine.inputs import (
     StepSucceeded,
     TimerFired,
 )
+from everstep.engine.mail import EARLY_TIMER
 from everstep.engine.run import Run
 from everstep.engine.streams import ROOT
 from everstep.engine.waits import TIMER
@@ -198,6 +199,9 @@ class Account:
             request = run.requests[timer.removeprefix("due:")]
             open_still = request.status == "open" and not (request.overdue and request.judging)
             hold(not open_still, f"a request ends when it is due: {request.id} did not")
+        elif timer.startswith(EARLY_TIMER):
+            number = int(timer.removeprefix(EARLY_TIMER))
+            hold(number not in run.early, f"a second look is the last: message {number} waits for another")
         elif timer.startswith(TIMER):
             hold(int(timer.removeprefix(TIMER)) not in run.waiters.all, "a wait ends when its time is up")
 

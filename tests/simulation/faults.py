@@ -226,6 +226,7 @@ FAULTS = {
     "a message sent again is taken again": Fault(mail, "accept", _forgets_keys),
     "who sent a message again is not told": Fault(asking, "reply", _tells_one_sender),
     "verdicts are not asked for after a crash": Fault(mail, "judge_again", _does_nothing),
+    "who answered early hears nothing": Fault(mail, "look_again", _does_nothing),
     "the lock is not given back": Fault(locks, "pass_over", _does_nothing),
     "the lock is given to several": Fault(locks, "_next", _grants_to_all),
     "what was edited is not remembered": Fault(locks, "_remember", _does_nothing),

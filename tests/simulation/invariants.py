@@ -8,6 +8,7 @@ from everstep.engine import paths
 from everstep.engine.asking import due_timer
 from everstep.engine.children import AT_ONCE
 from everstep.engine.core import Engine
+from everstep.engine.mail import EARLY_TIMER
 from everstep.engine.run import Run
 from everstep.engine.streams import ROOT
 from everstep.engine.waits import TIMER
@@ -27,6 +28,7 @@ def check(engine: Engine) -> None:
         left = [
             run.invocations,
             run.messages,
+            run.early,
             run.timers,
             run.open_requests,
             run.judging_keys,
@@ -79,6 +81,7 @@ def _people(run: Run) -> None:
         due = {due_timer(one) for one in run.requests.values() if one.status == "open" and one.due_at is not None}
         overdue = {due_timer(one) for one in run.requests.values() if one.overdue}
         assert {one for one in run.timers if one.startswith("due:")} == due - overdue
+    assert {one for one in run.timers if one.startswith(EARLY_TIMER)} == {f"{EARLY_TIMER}{one}" for one in run.early}
     assert run.judging_keys == {one.key: one.id for one in run.messages.values() if one.key is not None}
 
 
@@ -120,7 +123,7 @@ def _family(run: Run) -> None:
         (number, place) for number, one in family.callers.items() for place, end in enumerate(one.ends) if not end
     }
     assert {(child.caller, child.place) for child in family.children.values()} == open_places
-    assert all(one.open for one in family.callers.values())
+    assert all(one.open == one.ends.count(None) > 0 for one in family.callers.values())
     assert not family.callers.keys() & (run.invocations.keys() | run.waiters.all.keys())
     asked = {request for child in family.children.values() for request in child.asked}
     assert asked == set(family.open_requests)

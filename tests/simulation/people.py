@@ -63,7 +63,7 @@ class People:
 
     def check(self, run: Run) -> None:
         """Assert what must hold after any input."""
-        waiting = {number for one in run.messages.values() for number in (one.id, *one.again)}
+        waiting = {number for one in run.messages.values() for number in (one.id, *one.again)} | run.early.keys()
         hold(self.untold <= waiting, f"every sender is told: nobody will answer messages {self.untold - waiting}")
         for name, request in run.requests.items():
             before = self.status.get(name, "open")

@@ -31,6 +31,7 @@ from everstep.engine.inputs import (
     TimerFired,
     Verdict,
 )
+from everstep.engine.mail import EARLY_TIMER
 from everstep.engine.messages import Failure, Outcome
 from everstep.engine.passes import ChildEnd
 from everstep.flow.definition import FlowDefinition
@@ -236,10 +237,12 @@ class World:
         hold(not self.engine.run.active, "a cancelled run ends")
 
     def _rest(self) -> None:
-        """What runs ends with nothing, children fail, and nobody's message fits."""
+        """What runs ends with nothing, children fail, and nobody's message fits, at a second look either."""
         self.apply(Resumed(self.now))
         children = self.account.children
-        while self.account.running or self.account.judging or children.running:
+        while self.account.running or self.account.judging or children.running or self.engine.run.early:
+            for number in list(self.engine.run.early):
+                self.apply(TimerFired(self.now, f"{EARLY_TIMER}{number}"))
             if verdicts := [Verdict(one, None, "it does not fit") for one in self.account.judging]:
                 self.apply(MessagesJudged(self.now, verdicts))
             for number in list(self.account.running):
