@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from everstep.observe.here import here
-from everstep.observe.port import tracing
+from everstep.observe.port import tracing_so_far
 
 
 class RunLogFilter(logging.Filter):
@@ -21,7 +21,7 @@ class RunLogFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Adds what is known; keeps every record."""
         step = here.get()
-        makes = tracing()
+        makes = tracing_so_far()
         ids = None if makes is None else makes.current_ids()
         told: dict[str, object] = {
             "run_id": "" if step is None else step.run_id,

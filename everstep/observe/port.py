@@ -94,8 +94,14 @@ def tracing() -> Tracing | None:
     """What makes spans in this process, or None. Decided by the environment when first asked."""
     global _tracing
     if isinstance(_tracing, _Undecided):
+        _tracing = None  # for what asks while it is decided
         _tracing = _decide(os.environ)
     return _tracing
+
+
+def tracing_so_far() -> Tracing | None:
+    """What makes spans, if that was decided already. For logs, which are written while it is decided, too."""
+    return None if isinstance(_tracing, _Undecided) else _tracing
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from temporalio.runtime import OpenTelemetryConfig, PrometheusConfig
 from everstep.errors import WorkflowConfigurationError
 from everstep.observe.settings import EXPORT_DELAY_MS, TraceSettings
 from everstep.temporal.metrics_settings import metrics_config
+from tests.support.otlp_receiver import OtlpReceiver
 
 
 @pytest.mark.parametrize(
@@ -126,3 +128,54 @@ def test_a_wrong_setting_is_told_and_the_run_goes_on() -> None:
     code = f"{wrong}\n{_UNTRACED}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert "There is no exporter 'pigeon' for traces. Installed are: console" in done.stderr
+
+
+_TRACED = """
+import asyncio, logging, sys
+from everstep import Workflow, step
+from everstep.events import StartEvent, StopEvent
+from everstep.observe import RunLogFilter
+
+logging.basicConfig(level=logging.INFO, handlers=[handler := logging.StreamHandler()])
+handler.addFilter(RunLogFilter())
+
+class Hello(Workflow):
+    @step
+    async def greet(self, ev: StartEvent) -> StopEvent:
+        return StopEvent(result="hello")
+
+async def main():
+    assert await Hello().run(run_id="hello-1") == "hello"
+
+asyncio.run(main())
+"""
+
+
+def test_phoenix_settings_are_all_it_takes() -> None:
+    """A program without a word about traces sends its spans, also those of its last moment, with key and project."""
+    with OtlpReceiver() as collector:
+        settings = {"PHOENIX_COLLECTOR_ENDPOINT": collector.url, "PHOENIX_API_KEY": "k", "PHOENIX_PROJECT_NAME": "mine"}
+        env = {**os.environ, **settings}
+        subprocess.run([sys.executable, "-c", _TRACED], env=env, capture_output=True, timeout=60, check=True)
+    assert [span.name for span in collector.spans] == ["greet", "Hello"]
+    assert collector.headers["authorization"] == "Bearer k"
+    assert {span.resource["openinference.project.name"] for span in collector.spans} == {"mine"}
+
+
+_OWN = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+spans = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(spans))
+trace.set_tracer_provider(provider)
+"""
+
+
+def test_a_provider_of_the_program_is_used() -> None:
+    """Who has set OpenTelemetry up by code needs no settings."""
+    code = f"{_OWN}{_TRACED}print([span.name for span in spans.get_finished_spans()])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "['greet', 'Hello']"

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from temporalio.client import Client
 
@@ -30,7 +30,7 @@ class WorkerProcess:
         queue: the task queue to poll.
         flows: import paths, ``module:Class``.
         grace: seconds that running steps have after SIGTERM.
-        env: further environment variables.
+        env: further environment variables; WORKER_CACHED_RUNS is how many runs it keeps in its cache.
     """
 
     def __init__(
@@ -85,7 +85,9 @@ async def _serve(address: str, queue: str, grace: float, paths: list[str]) -> No
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     limits = Limits(heartbeat_seconds=HEARTBEAT)
-    async with serving(client, flows, task_queue=queue, limits=limits, graceful_shutdown=grace):
+    cached = os.environ.get("WORKER_CACHED_RUNS")
+    options: dict[str, Any] = {} if cached is None else {"max_cached_workflows": int(cached)}
+    async with serving(client, flows, task_queue=queue, limits=limits, graceful_shutdown=grace, **options):
         await stop.wait()
 
 
