@@ -289,15 +289,9 @@ class ExtractionFlow(Workflow):
         job = await _job(ctx)
         records = await self._records(job)
         record, faults = ev.record, ev.faults
+        asked = {"document": f"{ev.facts.source}, record {ev.number} of {ev.of}", "places": ev.places}
         while True:
-            question = MendRecord(
-                document=f"{ev.facts.source}, record {ev.number} of {ev.of}",
-                faults=faults,
-                record=record,
-                places=ev.places,
-                due=job.due,
-                assignee=job.assignee,
-            )
+            question = MendRecord(**asked, record=record, faults=faults, due=job.due, assignee=job.assignee)
             try:
                 answer = await ctx.wait_for_event(RecordMended, waiter_event=question)
             except TimeoutError:
@@ -343,8 +337,7 @@ class ExtractionFlow(Workflow):
         if cursor is not None and not stopped:
             await ctx.store.set("result", result)
             return ScanOn(after=cursor)
-        columns = list((await self._records(job)).schema.get("properties", {}))
-        file, result.records = await asyncio.to_thread(job.results.write, job.format, columns)
+        file, result.records = await asyncio.to_thread(job.results.write, job.format, job.columns)
         result.file = str(file)
         ctx.write_event_to_stream(ExtractionSummary(table=f"\n{await asyncio.to_thread(job.results.table)}"))
         if stopped:

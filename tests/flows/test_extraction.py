@@ -342,6 +342,7 @@ async def test_without_a_model_it_refuses(papers: Path, monkeypatch: pytest.Monk
         ("schema.json", "cannot be read"),
         ({"type": "objekt"}, "is no JSON Schema"),
         ({"type": "array"}, "describes no record"),
+        ({"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1:1/a"}}}, "nothing outside of it is fetched"),
     ],
 )
 async def test_a_model_that_is_none_is_named(
