@@ -81,7 +81,7 @@ class PydanticRecords(RecordModel):
             return Checked(record.model_dump(mode="json", by_alias=True))
         except ValidationError as error:
             found = error.errors(include_url=False, include_context=False)
-            return Checked(value, _gathered((each["loc"], each["msg"]) for each in found))
+            return Checked(value, _gathered((each["loc"], each["msg"].removeprefix("Value error, ")) for each in found))
         except Exception as error:  # a validator of the author's may raise anything
             return Checked(value, {WHOLE: f"{type(error).__name__}: {error}"})
 
