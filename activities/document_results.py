@@ -83,6 +83,11 @@ class DocumentResult(DocumentOutcome):
         return cls(**facts.model_dump(include=set(Facts.model_fields)), outcome=outcome, reason=reason)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things, for people. Example: `counted(2, "record") == "2 records"`"""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 class DocumentProblem(BaseModel):
     """A document that has no result, or no whole one, and why."""
 

@@ -14,13 +14,13 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from activities.document_results import DONE, DocumentResult
+from activities.document_results import DONE, DocumentOutcome, DocumentResult, Outcome
 from activities.errors import ResultsUnwritable
 
 DEFAULT_FOLDER = Path(".everstep/extracted")
@@ -88,6 +88,13 @@ class Extracted:
             except (ValidationError, FileNotFoundError):
                 continue
         yield from sorted(found, key=lambda result: result.source)
+
+    def outcomes(self, settled: Mapping[str, Outcome]) -> list[DocumentOutcome]:
+        """What became of these documents; one that was skipped may have an older result, which does not count."""
+        kept = [each for each in self.results() if settled.get(each.source) == each.outcome]
+        known = {each.source for each in kept}
+        skipped = [source for source in settled if source not in known]
+        return [*kept, *(DocumentOutcome(source=each, outcome=settled[each], reason="not done") for each in skipped)]
 
     def known(self, fingerprint: str) -> dict[str, str]:
         """The content hash of each document; empty for those that are to be done (again) for records like these."""

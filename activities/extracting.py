@@ -116,7 +116,7 @@ def check_draft(
         checked = [Checked(each.record, {**each.faults, WHOLE: fault}) for each in checked or [records.check({})]]
         return checked, [fault]
     return checked, [
-        f"{name} of record {number}: {fault}"
+        f"record {number}: {fault}" if name == WHOLE else f"{name} of record {number}: {fault}"
         for number, each in enumerate(checked, 1)
         for name, fault in each.faults.items()
     ]

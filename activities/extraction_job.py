@@ -28,6 +28,7 @@ class Job(BaseModel):
         folder, paths: the folder, and the places below it.
         model: as in `record_model`, but for schema files, which are read.
         fingerprint: the same as long as the same is wanted of a document.
+        columns: the names of a record's fields.
         out, format: the folder for the results, and the form of the file with all records.
         per_document: how many records a document has.
         corrections: how often the chat model is told what is wrong.
@@ -38,6 +39,7 @@ class Job(BaseModel):
     paths: list[str]
     model: str | dict[str, Any]
     fingerprint: str = ""
+    columns: list[str] = []
     out: str
     format: Format
     per_document: PerDocument
@@ -62,11 +64,13 @@ class Job(BaseModel):
         # A schema file is read once: the run does not change when the file does.
         of_file = isinstance(self.model, str) and self.model.endswith(".json")
         model = read_schema(str(self.model)) if of_file else self.model
+        records = record_model(model, allowed=allowed)
         found = {
             "folder": str(place.parent if one else place),
             "paths": [place.name] if one else self.paths,
             "model": model,
-            "fingerprint": f"{record_model(model, allowed=allowed).fingerprint} {self.per_document}",
+            "fingerprint": f"{records.fingerprint} {self.per_document}",
+            "columns": list(records.schema.get("properties", {})),
             "out": str(Path(self.out).absolute()),
         }
         job = self.model_copy(update=found)

@@ -81,7 +81,7 @@ class PydanticRecords(RecordModel):
             return Checked(record.model_dump(mode="json", by_alias=True))
         except ValidationError as error:
             found = error.errors(include_url=False, include_context=False)
-            return Checked(value, _gathered((each["loc"], each["msg"]) for each in found))
+            return Checked(value, _gathered((each["loc"], each["msg"].removeprefix("Value error, ")) for each in found))
         except Exception as error:  # a validator of the author's may raise anything
             return Checked(value, {WHOLE: f"{type(error).__name__}: {error}"})
 
@@ -92,6 +92,7 @@ class SchemaRecords(RecordModel):
     def __init__(self, schema: dict[str, Any], origin: str = "the JSON Schema") -> None:
         try:
             from jsonschema import exceptions, validators
+            from referencing import Registry
         except ImportError as error:
             raise RecordModelInvalid(f"JSON Schema needs a package ({error}); install everstep[extraction].") from error
         cls = validators.validator_for(schema, default=validators.Draft202012Validator)
@@ -104,8 +105,14 @@ class SchemaRecords(RecordModel):
             raise RecordModelInvalid(
                 f'{origin} describes no record: give one of {{"type": "object", "properties": {{…}}}}.'
             )
+        outside = sorted(set(_references_outside(schema)))
+        if outside:
+            raise RecordModelInvalid(
+                f"{origin} refers to {', '.join(outside)}: nothing outside of it is fetched. Put what it refers to "
+                'into its "$defs".'
+            )
         super().__init__(str(schema.get("title") or "Record"), schema)
-        self._validator = cls(schema, format_checker=cls.FORMAT_CHECKER)
+        self._validator = cls(schema, format_checker=cls.FORMAT_CHECKER, registry=Registry())
         self._best = exceptions.best_match
 
     def _check(self, value: dict[str, Any]) -> Checked:
@@ -211,6 +218,18 @@ def _picked(module: ModuleType, name: str, spec: str) -> type[BaseModel]:
     there = f"it has {', '.join(models)}" if models else "it has none"
     fault = f"there is no {name}" if value is None else f"{name} is no pydantic model"
     raise RecordModelInvalid(f"model={spec!r}: {fault} in {module.__name__}; of models {there}.")
+
+
+def _references_outside(node: Any) -> Iterator[str]:
+    if isinstance(node, list):
+        for item in node:
+            yield from _references_outside(item)
+    elif isinstance(node, dict):
+        target = node.get("$ref")
+        if isinstance(target, str) and not target.startswith("#"):
+            yield target
+        for value in node.values():
+            yield from _references_outside(value)
 
 
 def _gathered(found: Iterable[tuple[Sequence[Any], str]]) -> Faults:

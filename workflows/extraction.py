@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from activities.document_results import DocumentOutcome, DocumentResult, Facts, Outcome, Totals, WrongRecord
+from activities.document_results import DocumentResult, Facts, Outcome, Totals, WrongRecord, counted
 from activities.errors import DocumentUnreadable, ExtractionStopped, RecordModelInvalid
 from activities.extracted import Format
 from activities.extracting import (
@@ -173,9 +173,10 @@ class MendRecord(InputRequiredEvent):
 
 
 class DocumentDone(Event):
-    """What became of a document; its result is kept in a file."""
+    """A document is settled; its result is kept in a file."""
 
-    done: DocumentOutcome
+    source: str
+    outcome: Outcome
 
 
 class ScanOn(Event):
@@ -199,7 +200,8 @@ class ExtractionFlow(Workflow):
         model: the chat model; by default the one that the environment names.
         record_models: patterns of the modules from which models of records may be imported. By default those in
             EVERSTEP_EXTRACTION_MODELS, separated by commas, else all.
-        batch: how many documents one round handles, which bounds what a single event of the history can hold.
+        batch: how many documents one round handles, which bounds what a single event of the history can hold. The next
+            round begins when all of them are settled, also those that wait for people.
         options: of `Workflow`.
 
     Example:
@@ -211,7 +213,7 @@ class ExtractionFlow(Workflow):
         model: FormModel | None = None,
         *,
         record_models: Sequence[str] | None = None,
-        batch: int = 500,
+        batch: int = 5_000,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -237,7 +239,7 @@ class ExtractionFlow(Workflow):
         result.removed += len(found.removed)
         await ctx.store.set("result", result)
         await ctx.store.set("cursor", found.cursor)
-        text = f"{len(found.changed)} documents, {found.unchanged} done before"
+        text = f"{counted(len(found.changed), 'document')} to do, {found.unchanged} done before"
         ctx.write_event_to_stream(ExtractionProgress(stage="scan", text=text))
         return [ExtractFile(source=source) for source in found.changed]
 
@@ -287,15 +289,9 @@ class ExtractionFlow(Workflow):
         job = await _job(ctx)
         records = await self._records(job)
         record, faults = ev.record, ev.faults
+        asked = {"document": f"{ev.facts.source}, record {ev.number} of {ev.of}", "places": ev.places}
         while True:
-            question = MendRecord(
-                document=f"{ev.facts.source}, record {ev.number} of {ev.of}",
-                faults=faults,
-                record=record,
-                places=ev.places,
-                due=job.due,
-                assignee=job.assignee,
-            )
+            question = MendRecord(**asked, record=record, faults=faults, due=job.due, assignee=job.assignee)
             try:
                 answer = await ctx.wait_for_event(RecordMended, waiter_event=question)
             except TimeoutError:
@@ -335,14 +331,13 @@ class ExtractionFlow(Workflow):
     async def collect(self, ctx: Context, evs: list[DocumentDone]) -> ScanOn | ExtractionResult:
         """Count a round's outcomes; after the last round, write the tables."""
         job, result = await _job(ctx), ExtractionResult.model_validate(await ctx.store.get("result"))
-        result.add(ev.done for ev in evs)
+        result.add(await asyncio.to_thread(job.results.outcomes, {ev.source: ev.outcome for ev in evs}))
         stopped: str = await ctx.store.get("stopped", default="")
         cursor: str | None = await ctx.store.get("cursor")
         if cursor is not None and not stopped:
             await ctx.store.set("result", result)
             return ScanOn(after=cursor)
-        columns = list((await self._records(job)).schema.get("properties", {}))
-        file, result.records = await asyncio.to_thread(job.results.write, job.format, columns)
+        file, result.records = await asyncio.to_thread(job.results.write, job.format, job.columns)
         result.file = str(file)
         ctx.write_event_to_stream(ExtractionSummary(table=f"\n{await asyncio.to_thread(job.results.table)}"))
         if stopped:
@@ -395,7 +390,7 @@ async def _keep(ctx: Context, result: DocumentResult) -> DocumentDone:
     job = await _job(ctx)
     result.fingerprint, result.model = job.fingerprint, await ctx.store.get("result.model")
     await asyncio.to_thread(job.results.keep, result)
-    parts = [str(result.outcome), result.reason, f"{len(result.records)} records" if result.records else ""]
+    parts = [str(result.outcome), result.reason, counted(len(result.records), "record") if result.records else ""]
     text = ", ".join(filter(None, parts))
     ctx.write_event_to_stream(ExtractionProgress(source=result.source, stage="done", text=text))
-    return DocumentDone(done=DocumentOutcome.model_validate(result, from_attributes=True))
+    return DocumentDone(source=result.source, outcome=result.outcome)

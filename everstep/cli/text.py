@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from everstep.errors import EverstepError
+from everstep.events import HumanResponseEvent
 
 
 class InputError(EverstepError):
@@ -140,7 +141,9 @@ def answer_command(program: str, run_id: str, request: Mapping[str, Any], *, nam
     schemas = cast("dict[str, dict[str, Any]]", request.get("answer_schemas") or {})
     schema = next(iter(schemas.values()), dict[str, Any]())
     properties = cast("dict[str, dict[str, Any]]", schema.get("properties", {}))
-    needed = cast("list[str]", schema.get("required", []))
+    # Where no field is needed, the first that is the type's own.
+    own = [name for name in properties if name not in HumanResponseEvent.model_fields]
+    needed = cast("list[str]", schema.get("required", [])) or own[:1]
     fields = [f"{name}={_example(properties.get(name, {}))}" for name in needed] or ["response=…"]
     which = f" --request {shlex.quote(str(request['id']))}" if name_it else ""
     return f"{program} respond {shlex.quote(run_id)}{which} {' '.join(fields)}"

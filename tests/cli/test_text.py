@@ -51,6 +51,13 @@ def test_an_answer_command_has_an_example_for_each_needed_field() -> None:
     assert "--request ask-1" in answer_command("everstep", "r", request, name_it=True)
 
 
+def test_an_answer_command_of_a_type_that_needs_no_field_names_its_first() -> None:
+    """What everstep itself puts into an answer is no example."""
+    properties = {"request_id": {}, "expired": {"type": "boolean"}, "fields": {"type": "object"}, "drop": {}}
+    request = {"id": "ask-1", "answer_schemas": {"Mended": {"properties": properties}}}
+    assert answer_command("everstep", "r", request, name_it=False) == "everstep respond r fields='{…}'"
+
+
 def test_control_characters_do_not_reach_the_terminal() -> None:
     """What a run holds cannot move the cursor."""
     assert clean("a\x1b[2Jb\n") == "a\\x1b[2Jb\n"

@@ -104,7 +104,7 @@ async def test_each_document_becomes_records(flow: ExtractionFlow, papers: Path,
     assert result.usage.prompt_tokens > 0
     events = [event async for event in run.stream_events()]
     done = {e.source: e.text for e in events if isinstance(e, ExtractionProgress) and e.stage == "done"}
-    assert done == dict.fromkeys(("a.txt", "b.html", "c.pdf"), "extracted, 1 records")
+    assert done == dict.fromkeys(("a.txt", "b.html", "c.pdf"), "extracted, 1 record")
     table = next(event.table for event in events if isinstance(event, ExtractionSummary))
     assert "c.pdf" in table
     assert table.endswith("3 extracted")
@@ -342,6 +342,7 @@ async def test_without_a_model_it_refuses(papers: Path, monkeypatch: pytest.Monk
         ("schema.json", "cannot be read"),
         ({"type": "objekt"}, "is no JSON Schema"),
         ({"type": "array"}, "describes no record"),
+        ({"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1:1/a"}}}, "nothing outside of it is fetched"),
     ],
 )
 async def test_a_model_that_is_none_is_named(

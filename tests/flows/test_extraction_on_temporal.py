@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -74,6 +75,30 @@ async def test_a_person_has_a_day(skipping_client: Client, server: FakeOpenAI, t
         result = await (await runtime.start_flow("ExtractionFlow", start))
     assert (result["incomplete"], result["records"]) == (1, 0)
     assert result["problems"] == [{"source": "d.txt", "outcome": "incomplete", "reason": "1 wrong, in total"}]
+
+
+async def test_a_model_that_is_gone_when_the_answer_comes_loses_no_record(
+    skipping_client: Client, server: FakeOpenAI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker looks for it a few times; then the record is left as it is, with its faults, and the run ends."""
+    (tmp_path / "gone_soon.py").write_text("from tests.support.papers import Invoice")
+    (tmp_path / "d.txt").write_text(STUBBORN)
+    monkeypatch.syspath_prepend(tmp_path)
+    queue = f"extract-{time.time_ns()}"
+    async with serving(skipping_client, [flow_with(server)], task_queue=queue):
+        runtime = TemporalRuntime(skipping_client, task_queue=queue)
+        start = {"folder": f"{tmp_path}/d.txt", "model": "gone_soon:Invoice", "corrections": 0, "out": f"{tmp_path}/o"}
+        run = await runtime.start_flow("ExtractionFlow", start)
+        await until(run.requests)
+        (tmp_path / "gone_soon.py").unlink()
+        monkeypatch.delitem(sys.modules, "gone_soon")
+        await run.workflow.signal("respond", {"fields": {"total": "42.50"}})
+        result = await run
+    assert result["incomplete"] == 1
+    kept = next((tmp_path / "o" / "documents").glob("*.json")).read_text()
+    assert "it could not be mended" in kept
+    assert "finds no module 'gone_soon'" in kept
+    assert "about 42.50" in kept
 
 
 @pytest.mark.slow
