@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self, cast
 
 from everstep.observe import describe, names
+from everstep.observe.careful import careful
 from everstep.observe.meters import meters
 from everstep.observe.names import Kind
 from everstep.observe.port import OpenSpan, Tracing, tracing
@@ -49,24 +50,31 @@ class _Call:
         self._inside: AbstractContextManager[None] | None = None
 
     def __enter__(self) -> Self:
-        self._tracing = tracing()
-        if self._tracing is not None:
-            span = self._span = self._tracing.begin_inside(self._name, self._kind, {})
-            if span is not None:
-                span.set(self._asked(payloads=self._tracing.payloads))
-                self._inside = self._tracing.within(span, quiet=self._quiet)
-                self._inside.__enter__()
+        makes = self._tracing = tracing()
+        if makes is not None:
+            with careful():
+                self._begin(makes)
         return self
+
+    def _begin(self, makes: Tracing) -> None:
+        span = makes.begin_inside(self._name, self._kind, {})
+        if span is None:
+            return
+        span.set(self._asked(payloads=makes.payloads))
+        inside = makes.within(span, quiet=self._quiet)
+        inside.__enter__()
+        self._span, self._inside = span, inside
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._span is None or self._inside is None:
             return
-        self._inside.__exit__(None, None, None)
-        if error is not None and not isinstance(error, Suspension):  # a step that waits in here comes again
-            self._span.fail(error)
-        self._span.end()
+        with careful():
+            self._inside.__exit__(None, None, None)
+            if error is not None and not isinstance(error, Suspension):  # a step that waits in here comes again
+                self._span.fail(error)
+            self._span.end()
 
     def _asked(self, *, payloads: bool) -> dict[str, Any]:
         return {}
@@ -75,10 +83,11 @@ class _Call:
         """Add attributes, and contents where they are wanted; those are given as functions that make them."""
         if self._span is None or self._tracing is None:
             return
-        self._span.set(attributes)
-        if self._tracing.payloads:
-            for make in contents.values():
-                self._span.set(make())
+        with careful():
+            self._span.set(attributes)
+            if self._tracing.payloads:
+                for make in contents.values():
+                    self._span.set(make())
 
 
 class LlmCall(_Call):

@@ -15,9 +15,10 @@ from typing import Any
 from everstep.engine.messages import Outcome
 from everstep.invoke import EventRejectedError
 from everstep.observe import describe, names
+from everstep.observe.careful import careful
 from everstep.observe.ids import RunTrace
 from everstep.observe.names import Kind
-from everstep.observe.port import Tracing
+from everstep.observe.port import OpenSpan, Tracing
 from everstep.wire import StepCall
 
 SKEW_ALLOWED = 60.0
@@ -45,41 +46,50 @@ class Attempt:
 async def traced(tracing: Tracing, trace: RunTrace, this: Attempt, work: Coroutine[Any, Any, Outcome]) -> Outcome:
     """Run an attempt within a span of its own; gives and raises what it does."""
     shift = _shift(this.begun_at)
-    call, payloads = this.call, tracing.payloads
-    span = tracing.begin(
-        trace,
-        this.step,
-        this.kind,
-        time.time() + shift,
-        _identity(this) | describe.given(call.batch or ([call.event] if call.event else []), payloads=payloads),
-        span_id=trace.span(*this.key),
-    )
-    with tracing.within(span, session=call.run_id, shift=shift):
+    span = None
+    with careful():
+        span = _begin(tracing, trace, this, shift)
+    if span is None:
+        return await work
+    with tracing.within(span, session=this.call.run_id, shift=shift):
         try:
             outcome = await work
-        except asyncio.CancelledError:
-            span.set({names.OUTCOME: "cancelled"})
-            span.end(ok=False)
-            raise
         except EventRejectedError:
             raise  # no user code has run, and it is tried every few seconds: this span is dropped
         except BaseException as error:
-            span.set({names.OUTCOME: "failed"})
-            span.fail(error)
-            span.end()
+            with careful():
+                _failed(span, error)
             raise
-    span.set(describe.outcome(outcome, payloads=payloads))
-    span.end()
+    with careful():
+        span.set(describe.outcome(outcome, payloads=tracing.payloads))
+        span.end()
     return outcome
+
+
+def _begin(tracing: Tracing, trace: RunTrace, this: Attempt, shift: float) -> OpenSpan:
+    call = this.call
+    given = describe.given(call.batch or ([call.event] if call.event else []), payloads=tracing.payloads)
+    at, span_id = time.time() + shift, trace.span(*this.key)
+    return tracing.begin(trace, this.step, this.kind, at, _identity(this) | given, span_id=span_id)
+
+
+def _failed(span: OpenSpan, error: BaseException) -> None:
+    if isinstance(error, asyncio.CancelledError):
+        span.set({names.OUTCOME: "cancelled"})
+        span.end(ok=False)
+    else:
+        span.set({names.OUTCOME: "failed"})
+        span.fail(error)
+        span.end()
 
 
 def lost(tracing: Tracing, trace: RunTrace, this: Attempt, begun_at: float, ended_at: float) -> None:
     """A span for an attempt whose worker was lost, so that what it had sent out is not left without a parent."""
-    span = tracing.begin(
-        trace, this.step, this.kind, begun_at, {**_identity(this), names.OUTCOME: "lost"}, span_id=trace.span(*this.key)
-    )
-    span.fail("the worker was lost")
-    span.end(ended_at)
+    told = {**_identity(this), names.OUTCOME: "lost"}
+    with careful():
+        span = tracing.begin(trace, this.step, this.kind, begun_at, told, span_id=trace.span(*this.key))
+        span.fail("the worker was lost")
+        span.end(ended_at)
 
 
 def _identity(this: Attempt) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from everstep.engine.messages import Envelope
 from everstep.engine.requests import Request
 from everstep.engine.run import Run
 from everstep.observe import describe, names
+from everstep.observe.careful import careful
 from everstep.observe.ids import RunTrace
 from everstep.observe.names import Kind
 from everstep.observe.port import OpenSpan, Tracing
@@ -76,6 +77,10 @@ class RunWatch:
 
     def applied(self, what: happened.Input, commands: Sequence[do.Command], *, live: bool) -> None:
         """The engine has taken an input, and gave these commands."""
+        with careful():
+            self._applied(what, commands, live=live)
+
+    def _applied(self, what: happened.Input, commands: Sequence[do.Command], *, live: bool) -> None:
         if isinstance(what, happened.StartRun):
             self._start = what.event
         ending = next((one for one in commands if isinstance(one, Ending)), None)

@@ -18,6 +18,7 @@ from everstep.engine import commands as do
 from everstep.engine import inputs as happened
 from everstep.engine.messages import Outcome
 from everstep.engine.run import Run
+from everstep.observe.careful import careful
 
 
 def meter_of(client: Client) -> MetricMeter | None:
@@ -78,6 +79,10 @@ class RunMeter:
 
     def applied(self, what: happened.Input, commands: Sequence[do.Command], *, live: bool) -> None:
         """The engine has taken an input, and gave these commands."""
+        with careful():
+            self._applied(what, commands, live=live)
+
+    def _applied(self, what: happened.Input, commands: Sequence[do.Command], *, live: bool) -> None:
         meters, run = self._meters, self._run
         if live and isinstance(what, happened.StartRun):
             meters.runs_started.add(1, {"flow": self._flow})

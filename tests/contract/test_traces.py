@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor
 
 from everstep import Context, Workflow, step
 from everstep.events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
@@ -195,6 +196,18 @@ async def test_each_pass_of_a_waiting_step_is_a_span(driver: Driver, traces: Tra
     passes = [node.attributes["everstep.outcome"] for node in root.under if node.name == "work"]
     assert passes == ["waits", "succeeded"]
     assert _attributes(traces, "wait for a person: Approve")["everstep.request.status"] == "answered"
+
+
+class _Broken(SpanProcessor):
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        raise RuntimeError("no span for you")
+
+
+async def test_what_goes_wrong_with_traces_breaks_no_run(driver: Driver, traces: Traces) -> None:
+    """A backend that raises costs its spans, nothing else."""
+    traces.provider.add_span_processor(_Broken())
+    assert await (await driver.run(Shaky, text="x")) == "x"
+    assert not traces.spans()
 
 
 class Above(Workflow):

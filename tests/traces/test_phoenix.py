@@ -15,7 +15,7 @@ from everstep.testing.time_skipping import SkipWhileWaiting
 from tests.support import desk_model, rag_model
 from tests.support.drivers import TimeSkippingDriver
 from tests.support.fake_openai import FakeOpenAI, RecordedRequest, Reply
-from tests.support.phoenix import Phoenix, Span, is_tree, tree
+from tests.support.phoenix import PROGRAM, Phoenix, Span, is_tree, tree
 from tests.support.waiting import until
 from tests.support.worker_process import WorkerProcess
 
@@ -48,6 +48,8 @@ class Model:
 @pytest.fixture(scope="module")
 def phoenix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Phoenix]:
     """A Phoenix of this file's own; it takes half a minute to start."""
+    if not PROGRAM.exists():
+        pytest.skip("Phoenix is not installed: make test-traces installs it")
     with Phoenix(tmp_path_factory.mktemp("phoenix")) as server:
         yield server
 
