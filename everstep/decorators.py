@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+WorkflowGraphCheck = Literal["reachability", "terminal_event", "dead_end"]
+"""A check of the graph that a flow may be excused from as a whole."""
+
 StepGraphCheck = Literal["reachability", "dead_end"]
 """A check of the graph that a step may be excused from."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
 
 from pydantic import ValidationError
 
+from everstep.decorators import WorkflowGraphCheck
 from everstep.errors import WorkflowConfigurationError, WorkflowRuntimeError, WorkflowValidationError
 from everstep.event_base import Event, validation_faults
 from everstep.events import StartEvent, StopEvent
@@ -37,11 +38,13 @@ class Workflow:
         num_concurrent_runs: how many of the runs that this instance begins in this process may go on at a time, the
             others wait for their turn; None: any number. To bound runs over processes, bound the workers.
         runtime: what runs it; None: the runtime of the block around `run`, else the in-process one.
+        skip_graph_checks: what its graph is excused from: ``"reachability"``, ``"dead_end"``, ``"terminal_event"``
+            (that each event has a taker). A worker that is given the class checks it, too: set the attribute then.
         serializer: for contexts of this flow that are given none.
 
-    Class attributes of a subclass set the defaults of `timeout`, `verbose`, `num_concurrent_runs`, and `max_in_flight`,
-    the number of its invocations that run at one time in one run; `span_kind` is how a run shows in traces. A subclass
-    may have an `__init__` of its own, and need not call this one.
+    Class attributes of a subclass set the defaults of `timeout`, `verbose`, `num_concurrent_runs`, `skip_graph_checks`,
+    and `max_in_flight`, the number of its invocations that run at one time in one run; `span_kind` is how a run shows
+    in traces. A subclass may have an `__init__` of its own, and need not call this one.
 
     A subclass may have a method ``check_answer(self, question, answer)``. It is given each answer of a person with the
     `InputRequiredEvent` that it is to, and what it raises is why the answer is refused: the request stays open. It
@@ -61,13 +64,14 @@ class Workflow:
     timeout: float | None = None
     verbose: bool = False
     num_concurrent_runs: int | None = None
+    skip_graph_checks: Collection[WorkflowGraphCheck] = frozenset()
     max_in_flight: ClassVar[int | None] = None
     span_kind: ClassVar[Literal["CHAIN", "AGENT"]] = "CHAIN"
 
     disable_validation: bool = False
     serializer: BaseSerializer | None = None
     _runtime: Runtime | None = None
-    _checked: ClassVar[FlowDefinition | None] = None
+    _checked: ClassVar[tuple[FlowDefinition, frozenset[str]] | None] = None
 
     def __init__(
         self,
@@ -76,6 +80,7 @@ class Workflow:
         verbose: bool = False,
         num_concurrent_runs: int | None = None,
         runtime: Runtime | None = None,
+        skip_graph_checks: Collection[WorkflowGraphCheck] | None = None,
         serializer: BaseSerializer | None = None,
     ) -> None:
         if timeout is not None:
@@ -84,6 +89,8 @@ class Workflow:
             self.num_concurrent_runs = num_concurrent_runs
         self.verbose = verbose or type(self).verbose
         self.disable_validation = disable_validation
+        if skip_graph_checks is not None:
+            self.skip_graph_checks = skip_graph_checks
         self._runtime = runtime
         self.serializer = serializer
         self._check()
@@ -164,7 +171,7 @@ class Workflow:
             WorkflowValidationError: the steps do not make a flow, or a file does not do.
         """
         definition = compile_flow(type(self))
-        check(definition)
+        check(definition, self._skipped())
         if validate_resource_configs:
             specs = step_specs(type(self)).values()
             faults = [fault for spec in specs for fault in config_faults(spec.name, spec.resources)]
@@ -265,11 +272,21 @@ class Workflow:
         if self.disable_validation:
             return
         cls = type(self)
-        definition = compile_flow(cls)
+        definition, skipped = compile_flow(cls), self._skipped()
         # Checked once for each class, and again when a step was added to it, which makes a new definition.
-        if cls.__dict__.get("_checked") is not definition:
-            check(definition)
-            cls._checked = definition
+        known = cls.__dict__.get("_checked")
+        if known is None or known[0] is not definition or known[1] != skipped:
+            check(definition, skipped)
+            cls._checked = definition, skipped
+
+    def _skipped(self) -> frozenset[str]:
+        unknown = [name for name in self.skip_graph_checks if name not in get_args(WorkflowGraphCheck)]
+        if unknown:
+            raise WorkflowValidationError(
+                f"{self.workflow_name} skips the check {unknown[0]!r}, which is none: choose from "
+                f"{', '.join(get_args(WorkflowGraphCheck))}."
+            )
+        return frozenset(self.skip_graph_checks)
 
 
 _NEEDED = frozenset(name for name in vars(Workflow) if not name.startswith("_")) - {"validate"}

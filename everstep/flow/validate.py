@@ -5,8 +5,8 @@ Every fault is one line that names the flow or step, says what is wrong, and wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from everstep.errors import WorkflowConfigurationError, WorkflowValidationError
 from everstep.flow.definition import EventDefinition, FlowDefinition, StepDefinition
@@ -24,10 +24,20 @@ class Problem:
         return self.message
 
 
-def validate(definition: FlowDefinition) -> list[Problem]:
-    """All faults of a flow, in the order in which to mend them; empty if it is well made."""
+def validate(definition: FlowDefinition, skipped: Collection[str] = ()) -> list[Problem]:
+    """All faults of a flow, in the order in which to mend them; empty if it is well made.
+
+    `skipped` are checks that are left out for all its steps: ``"reachability"``, ``"dead_end"``, and
+    ``"terminal_event"``, which asks whether each event that a step returns has a taker.
+    """
     if not definition.steps:
         return [Problem(f"Flow {definition.name} has no steps: decorate methods with @step.", configuration=True)]
+    if skipped:
+        steps = {
+            name: replace(step, skip_graph_checks=(*step.skip_graph_checks, *skipped))
+            for name, step in definition.steps.items()
+        }
+        definition = replace(definition, steps=steps)
     ends = [*_start_problems(definition), *_stop_problems(definition)]
     problems = [*ends, *_step_problems(definition), *_join_problems(definition), *_handler_problems(definition)]
     problems += [*_event_problems(definition), *_together_problems(definition)]
@@ -35,14 +45,14 @@ def validate(definition: FlowDefinition) -> list[Problem]:
     return problems if ends else [*problems, *_path_problems(definition)]
 
 
-def check(definition: FlowDefinition) -> None:
-    """Refuse a flow that cannot work.
+def check(definition: FlowDefinition, skipped: Collection[str] = ()) -> None:
+    """Refuse a flow that cannot work; `skipped` as in `validate`.
 
     Raises:
         WorkflowConfigurationError: it has no steps, or not exactly one start and one stop event type.
         WorkflowValidationError: it has other faults. `problems` of either lists all.
     """
-    problems = validate(definition)
+    problems = validate(definition, skipped)
     if not problems:
         return
     lines = [str(problem) for problem in problems]
@@ -178,6 +188,8 @@ def _event_problems(flow: FlowDefinition) -> Iterator[Problem]:
         for name in dict.fromkeys((*step.returns, *step.returns_list)):
             event = flow.events[name]
             if _goes_outside(event) or any(accepts(taker, event) for taker in flow.steps.values()):
+                continue
+            if "terminal_event" in step.skip_graph_checks:
                 continue
             yield Problem(
                 f"Step {step.name!r} returns {name}, which no step takes: write a step that does, or return a "

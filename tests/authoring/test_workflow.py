@@ -169,3 +169,32 @@ def test_a_step_may_be_called_validate() -> None:
         async def validate(self, ev: StartEvent) -> StopEvent: ...  # type: ignore[override]
 
     assert list(Fine().definition.steps) == ["validate"]
+
+
+def test_checks_of_the_graph_can_be_skipped_for_a_flow() -> None:
+    """By argument, or for all of a class; the others are still made, and a check that is none is refused."""
+
+    class Lost(Event):
+        pass
+
+    class Never(Event):
+        pass
+
+    class Loose(Workflow):
+        @step
+        async def begin(self, ev: StartEvent) -> StopEvent | Lost:
+            return StopEvent()
+
+        @step
+        async def never(self, ev: Never) -> StopEvent:
+            return StopEvent()
+
+    with pytest.raises(WorkflowValidationError, match="which no step takes"):
+        Loose(skip_graph_checks={"reachability"})
+    with pytest.raises(WorkflowValidationError, match="never reached"):
+        Loose(skip_graph_checks={"terminal_event"})
+    assert Loose(skip_graph_checks={"reachability", "terminal_event"}).validate() is False
+    with pytest.raises(WorkflowValidationError, match="'cycles', which is none: choose from reachability"):
+        Loose(skip_graph_checks={"cycles"})  # type: ignore[arg-type]
+    Loose.skip_graph_checks = {"reachability", "terminal_event"}
+    Loose()
