@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 BIN := .venv/bin
-JOBS ?= 2
+JOBS ?= 3
 PYTEST := $(BIN)/python -m pytest -q
 
 .PHONY: help setup demo test test-fast test-slow test-traces simulate phoenix lint format types layers lock bench
@@ -30,11 +30,11 @@ test: ## lint, types, layer rules, fast tests, slow tests: what CI runs
 	@$(MAKE) --no-print-directory test-fast
 	@$(MAKE) --no-print-directory test-slow
 
-test-fast: setup ## all tests but the slow ones, on JOBS=2 processes
+test-fast: setup ## all tests but the slow ones, on JOBS=3 processes: much of it is waiting
 	$(PYTEST) -m 'not slow and not phoenix' -n $(JOBS) --dist loadfile $(ARGS)
 
 test-slow: setup ## kills, redeploys, the demo
-	$(PYTEST) -m slow $(ARGS)
+	$(PYTEST) -m slow -n 2 --dist loadfile $(ARGS)
 
 test-traces: setup ## traces of runs in a real Phoenix, which is installed first (625 MB)
 	@bash scripts/phoenix setup

@@ -73,7 +73,6 @@ async def _measure(chosen: Sequence[Case], rounds: int) -> list[Comparison]:
                 await _warm_up(sides, stock=stock)
                 for case in group:
                     found.append(await compare(case, sides, rounds, _report))
-    await asyncio.sleep(0.2)  # the SDK's threads let go of the interpreter before it ends
     return found
 
 

@@ -21,6 +21,7 @@ from everstep.handler import WorkflowHandler
 from everstep.runtime import require_loop
 from everstep.state_store import begin_state
 from everstep.temporal import names
+from everstep.temporal.exit import wait_at_exit
 from everstep.temporal.handler import TemporalHandler
 from everstep.temporal.payloads import raw
 from everstep.temporal.settings import ConnectionSettings, connect
@@ -41,6 +42,7 @@ class TemporalRuntime:
     """
 
     def __init__(self, client: Client, *, task_queue: str = "everstep") -> None:
+        wait_at_exit()
         self.client = client
         self.task_queue = task_queue
         self._turns: WeakKeyDictionary[Workflow, Turns] = WeakKeyDictionary()

@@ -39,6 +39,8 @@ TUNED: Mapping[str, str] = {
 """Dynamic configuration of the embedded server. The values are JSON; a stock server has none of them."""
 
 _POLL = 0.02
+_LOOKS = 20
+_LOOK_SECONDS = 0.005
 
 
 class DevServerError(EverstepError):
@@ -227,9 +229,15 @@ def _command_line(pid: int) -> str:
     """A process's command line, empty when it is gone or a zombie."""
     proc = Path("/proc")
     if (proc / "self").exists():
-        try:
-            return (proc / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            return ""
+        # Linux shows none for a moment while a process becomes another program, as a server does when it is started.
+        for _ in range(_LOOKS):
+            try:
+                line = (proc / str(pid) / "cmdline").read_bytes()
+            except OSError:
+                return ""
+            if line:
+                return line.replace(b"\0", b" ").decode(errors="replace")
+            time.sleep(_LOOK_SECONDS)
+        return ""
     found = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return found.stdout

@@ -19,6 +19,7 @@ from temporalio.worker import Worker, WorkerConfig
 from everstep.errors import WorkflowConfigurationError
 from everstep.temporal import names
 from everstep.temporal.boundary import Limits
+from everstep.temporal.exit import wait_at_exit
 from everstep.temporal.flow_activities import FlowActivities
 from everstep.temporal.host import StepHost
 from everstep.temporal.interpreter import workflow_class
@@ -59,6 +60,7 @@ class EverstepPlugin(SimplePlugin):
     def __init__(
         self, flows: Sequence[Flow], *, limits: Limits | None = None, step_threads: int = MAX_CONCURRENT_STEPS
     ) -> None:
+        wait_at_exit()
         self._flows = _instances(flows)
         self._limits = limits or Limits()
         self._host = StepHost(step_threads)

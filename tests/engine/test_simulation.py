@@ -28,6 +28,7 @@ def test_the_promises_hold(first: int) -> None:
         pytest.fail(report(small, f"with seed {broken.seed}", shlex.join([*COMMAND, "--case", str(small.case)])))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_found_and_made_small(fault: str) -> None:
     """An engine with this fault breaks a promise in a few inputs, again and again; one without it does not."""
