@@ -33,8 +33,8 @@ test: ## lint, types, layer rules, fast tests, slow tests: what CI runs
 test-fast: setup ## all tests but the slow ones, on JOBS=3 processes: much of it is waiting
 	$(PYTEST) -m 'not slow and not phoenix' -n $(JOBS) --dist loadfile $(ARGS)
 
-test-slow: setup ## kills, redeploys, the demo
-	$(PYTEST) -m slow -n 2 --dist loadfile $(ARGS)
+test-slow: setup ## kills, redeploys, the demo, 2,000 schedules of the simulation
+	$(PYTEST) -m slow -n $(JOBS) --dist loadfile $(ARGS)
 
 test-traces: setup ## traces of runs in a real Phoenix, which is installed first (625 MB)
 	@bash scripts/phoenix setup

@@ -4,7 +4,11 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from tests.cli.conftest import SHOP, Shell, eventually, read_until
+
+pytestmark = pytest.mark.slow
 
 
 def an_id() -> str:

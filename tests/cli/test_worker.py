@@ -5,8 +5,12 @@ import time
 import uuid
 from pathlib import Path
 
+import pytest
+
 from everstep.temporal.devserver import DevServer
 from tests.cli.conftest import ROOT, SHOP, Shell, read_until
+
+pytestmark = pytest.mark.slow
 
 FLOW = """
 from everstep import Workflow, step

@@ -18,6 +18,8 @@ from everstep.agent.testing import ScriptedModel, calls
 from everstep.errors import ResponseRefusedError
 from tests.support.drivers import Driver
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

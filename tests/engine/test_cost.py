@@ -15,6 +15,8 @@ from everstep.engine.messages import Envelope, Gather, Outcome, Sent, Wait
 from everstep.flow.definition import FlowDefinition
 from tests.support.engine_driver import STOP, event, flow, several, step
 
+pytestmark = pytest.mark.slow
+
 SMALL, LARGE = 1_000, 10_000
 FAN = flow(
     step("begin", "StartEvent", "[Item]", feeds=("join",)),

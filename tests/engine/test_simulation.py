@@ -19,6 +19,7 @@ SMALL = 25
 """Inputs of a small case, its start and the way to its rest included; most are below ten."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, SCHEDULES, PART))
 def test_the_promises_hold(first: int) -> None:
     """Whatever happens: failures, crashes, late and double messages, waits, edits, ends in any order."""

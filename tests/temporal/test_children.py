@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from everstep import Context, Workflow, step
@@ -15,6 +16,8 @@ from everstep.temporal.handler import TemporalHandler
 from everstep.temporal.obstacles import obstacles
 from everstep.temporal.runs import inbox, terminate_run
 from tests.support.waiting import until
+
+pytestmark = pytest.mark.slow
 
 
 class Note(Event):
@@ -175,7 +178,7 @@ async def test_a_run_that_is_begun_again_begins_its_children_again(client: Clien
         run_id = f"again-{task_queue}"
         for _ in range(2):
             handler = await runtime.start_flow("Book", run_id=run_id)
-            await until(handler.requests)
+            await until(handler.requests, within=60)
             await handler.cancel_run()
             await until(lambda: _ended(client, f"{run_id}/work-1/work-1"))
             await until(lambda: _ended(client, run_id))

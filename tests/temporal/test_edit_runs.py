@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 from temporalio.worker import Replayer
@@ -14,6 +15,8 @@ from everstep.temporal.devserver import DevServer
 from everstep.temporal.handler import TemporalHandler
 from everstep.temporal.interpreter import workflow_class
 from tests.support.edit_long import AddFlow, LongBlock, OneStep
+
+pytestmark = pytest.mark.slow
 
 MOVED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW
 
