@@ -6,7 +6,6 @@ starts fast.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -17,28 +16,27 @@ if TYPE_CHECKING:
 
     from everstep.temporal.devserver import DevServer
 
-CONNECTED_PAUSE = 0.3
-"""Seconds between the last use of a Temporal client and the end of the process, which can crash it otherwise."""
-
 
 @pytest.fixture(scope="session")
 def dev_server() -> Iterator[DevServer]:
     """A tuned Temporal dev server with everstep's search attribute."""
     from everstep.temporal.devserver import DevServer
+    from everstep.temporal.exit import wait_at_exit
 
+    wait_at_exit()
     with DevServer.private() as server:
         yield server
-        time.sleep(CONNECTED_PAUSE)
 
 
 @pytest.fixture(scope="session")
 def plain_server() -> Iterator[DevServer]:
     """A Temporal dev server that does not know everstep's search attribute."""
     from everstep.temporal.devserver import DevServer
+    from everstep.temporal.exit import wait_at_exit
 
+    wait_at_exit()
     with DevServer.private(search_attributes={}) as server:
         yield server
-        time.sleep(CONNECTED_PAUSE)
 
 
 @pytest.fixture

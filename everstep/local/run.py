@@ -6,7 +6,6 @@ Inputs are applied one at a time, in order of arrival; user code runs only in ta
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
@@ -39,6 +38,7 @@ from everstep.judge import judge
 from everstep.local.children import Above, LocalChildren, MakeRun
 from everstep.local.clock import Clock, Timer
 from everstep.local.lock import LocalLocks
+from everstep.local.report import kinds, tell, tell_nothing
 from everstep.local.stream import LocalStream
 from everstep.local.traces import LocalTraces
 from everstep.run_path import PathRecorder
@@ -96,7 +96,7 @@ class LocalRun:
         self._traces: LocalTraces | None = None
         self.trace_above: str | None = None
         self._watch = Watch(self.engine.run, partial(self.stream.publish, internal=True))
-        self._report = _report if invoker.flow.verbose else _report_nothing
+        self._report = tell if invoker.flow.verbose else tell_nothing
 
     def start(self, event: Event, state: Mapping[str, Any] | None) -> None:
         """Begin with the start event."""
@@ -369,7 +369,7 @@ class LocalRun:
         return outcome
 
     def _succeeded(self, step: str, invocation: int, outcome: Outcome, attempt: int) -> None:
-        self._report(f"{step} returned {_kinds(outcome)}")
+        self._report(f"{step} returned {kinds(outcome)}")
         if self.engine.run.active:
             for event in shown(self.engine.run.router, outcome):
                 self.stream.publish(event, invocation, attempt)
@@ -388,23 +388,3 @@ class LocalRun:
 
     async def _state(self) -> Mapping[str, Any]:
         return self.engine.run.state
-
-
-def _report(line: str) -> None:
-    """Tell what a step does, for flows that are verbose."""
-    sys.stderr.write(f"{line}\n")
-
-
-def _report_nothing(line: str) -> None:
-    """For flows that are not verbose."""
-
-
-def _kinds(outcome: Outcome) -> str:
-    returned = outcome.returned
-    if outcome.wait is not None:
-        return f"nothing yet: it waits for {outcome.wait.type}"
-    if outcome.calls:
-        return f"nothing yet: it runs {', '.join(dict.fromkeys(call.flow for call in outcome.calls))}"
-    if isinstance(returned, list):
-        return f"a list of {len(returned)}"
-    return "nothing" if returned is None else returned.type

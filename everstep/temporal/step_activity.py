@@ -122,18 +122,8 @@ class StepActivity:
     async def _attempt(self, call: StepCall, tally: Tally, publisher: Publisher) -> Outcome:
         """Tries until one succeeds or the end of this attempt is due; raises what tells Temporal how to go on."""
         info = activity.info()
-        policy = self._invoker.specs[self._step].retry_policy
-        # Both times are the server's: its clock may differ from ours, or skip.
-        since = info.started_time - info.scheduled_time
-        started_at = time.time() - since.total_seconds()
-        attempts = Attempts.going_on(
-            policy, jitter_seed(call.run_id, call.origin), started_at, call.record and call.record.tries
-        )
-        before = attempts.failures
-        attempts.failures += tally.failures
-        if tally.error is not None:
-            attempts.last_failed_at = tally.failed_at
-            attempts.last_error = exception_from_data(tally.error)
+        attempts = self._attempts(call, tally, info)
+        before = attempts.failures - tally.failures
         while True:
             try:
                 outcome = await self._try(call, attempts, publisher, self._locks.of(call, info, tally), tally)
@@ -183,6 +173,21 @@ class StepActivity:
                     next_retry_delay=timedelta(seconds=delay),
                     category=ApplicationErrorCategory.BENIGN,  # logged above, in one line
                 ) from speakable(error)
+
+    def _attempts(self, call: StepCall, tally: Tally, info: activity.Info) -> Attempts:
+        """The tries of the invocation so far, in its earlier passes and in this activity's earlier attempts."""
+        policy = self._invoker.specs[self._step].retry_policy
+        # Both times are the server's: its clock may differ from ours, or skip.
+        since = info.started_time - info.scheduled_time
+        started_at = time.time() - since.total_seconds()
+        attempts = Attempts.going_on(
+            policy, jitter_seed(call.run_id, call.origin), started_at, call.record and call.record.tries
+        )
+        attempts.failures += tally.failures
+        if tally.error is not None:
+            attempts.last_failed_at = tally.failed_at
+            attempts.last_error = exception_from_data(tally.error)
+        return attempts
 
     async def _try(
         self, call: StepCall, attempts: Attempts, publisher: Publisher, lock: AttemptLock, tally: Tally

