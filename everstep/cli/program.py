@@ -60,6 +60,10 @@ _TOOLS = (
     Entry("graph", "graph:graph", "Draw a flow, or the way that a run took.", "Development"),
     Entry("worker", "serve:worker", "Serve flows: run their steps.", "Development"),
 )
+_PRIVACY = (
+    Entry("keys", "keys:keys", "Make, rotate or list the keys that payloads are encrypted with.", "Privacy"),
+    Entry("codec-server", "codec:codec_server", "Decode payloads for the Temporal UI and command.", "Privacy"),
+)
 
 
 class CommandTable(TyperGroup):
@@ -116,7 +120,7 @@ def _help(function: Any, command: str) -> str:
 
 def everstep_commands() -> Any:
     """All commands: the console script `everstep`."""
-    return table("Event-driven workflows, durable on Temporal.", (*_TOOLS, *_RUNS))
+    return table("Event-driven workflows, durable on Temporal.", (*_TOOLS, *_RUNS, *_PRIVACY))
 
 
 def starter_commands() -> Any:

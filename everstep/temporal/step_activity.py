@@ -45,6 +45,11 @@ SHORT_DELAY = 1.0
 """Delays below this many seconds are waited for within the attempt: a server's timers are no finer."""
 
 
+_HIDDEN = "(left out: payloads are encrypted; `show` tells it)"
+_LOST = (None, "timeout_failure_info")
+"""What the server says of an attempt that ended with its worker."""
+
+
 class StepActivity:
     """Runs the invocations of one step that Temporal hands to this worker."""
 
@@ -58,6 +63,8 @@ class StepActivity:
         locks: LockClient,
         served: Collection[str],
         telemetry: StepTelemetry | None = None,
+        *,
+        hides_contents: bool = False,
     ) -> None:
         self._invoker = invoker
         self._step = step
@@ -67,6 +74,7 @@ class StepActivity:
         self._locks = locks
         self._served = served
         self._telemetry = telemetry
+        self._hides_contents = hides_contents
         self._local = LocalTallies()
 
     def as_activity(self) -> Callable[..., Any]:
@@ -81,6 +89,8 @@ class StepActivity:
     async def _run(self, call: StepCall) -> RawValue:
         info = activity.info()
         tally = self._local.take(info) if info.is_local else Tally.read(info.heartbeat_details)
+        if not info.is_local and tally.lost(info.attempt) > 0:
+            await self._look_back(tally, info)
         lost = None if self._telemetry is None else self._telemetry.lost(call, tally)
         if tally.lost(info.attempt) > LOST_WORKERS_ALLOWED:
             if lost is not None:
@@ -163,7 +173,7 @@ class StepActivity:
                     call.event_name,
                     attempts.failures,
                     failure.type,
-                    failure.message,
+                    _HIDDEN if self._hides_contents else failure.message,
                     delay,
                 )
                 raise ApplicationError(
@@ -237,6 +247,20 @@ class StepActivity:
                     self._step,
                     flow,
                 )
+
+    async def _look_back(self, tally: Tally, info: activity.Info) -> None:
+        """See whether the attempts of which nothing is known ended with their workers.
+
+        They may have failed before they came to a step: on a worker that lacks the key, or that does not have the step.
+        """
+        handle = self._client.get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
+        with contextlib.suppress(RPCError):  # then they count as lost
+            found = await handle.describe()
+            for pending in found.raw_description.pending_activities:
+                failure = pending.last_failure
+                if pending.activity_id == info.activity_id and failure.WhichOneof("failure_info") not in _LOST:
+                    tally.accounted, tally.known = info.attempt - 1, info.attempt - 1
+                    tally.beat()
 
     async def _fetch_state(self, call: StepCall) -> Mapping[str, Any]:
         """The run's state by query, for a step whose run has outgrown what rides along."""

@@ -11,7 +11,8 @@ from importlib.metadata import version
 from typing import Any
 
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
-from temporalio.client import Client
+from temporalio.client import Client, ClientConfig
+from temporalio.converter import DataConverter
 from temporalio.plugin import SimplePlugin
 from temporalio.service import RPCError
 from temporalio.worker import Worker, WorkerConfig
@@ -23,6 +24,14 @@ from everstep.temporal.exit import wait_at_exit
 from everstep.temporal.flow_activities import FlowActivities
 from everstep.temporal.host import StepHost
 from everstep.temporal.interpreter import workflow_class
+from everstep.temporal.privacy.logs import keep_contents_out
+from everstep.temporal.privacy.settings import (
+    hides_contents,
+    private_converter,
+    require_privacy,
+    stores_large_payloads,
+)
+from everstep.temporal.privacy.storage import LARGEST_STORED
 from everstep.temporal.telemetry import Telemetry
 from everstep.workflow import Workflow
 
@@ -43,6 +52,8 @@ Flow = Workflow | type[Workflow]
 class EverstepPlugin(SimplePlugin):
     """Adds flows to a Temporal worker of your own; give it to the client or to the worker, not to both.
 
+    On the client, it also has payloads encrypted and stored as the EVERSTEP_* settings say.
+
     Args:
         flows: flow classes, which are built without arguments, or instances.
         limits: what runs that begin on this worker are given; see `Limits`.
@@ -51,6 +62,7 @@ class EverstepPlugin(SimplePlugin):
     Raises:
         WorkflowConfigurationError: there is no flow, or two have one name.
         WorkflowValidationError: a flow cannot work.
+        SettingsError: by client or worker, where what the environment says of payloads cannot be done.
 
     Example:
         >>> client = await Client.connect("localhost:7233", plugins=[EverstepPlugin(flows=[MyFlow])])
@@ -71,11 +83,20 @@ class EverstepPlugin(SimplePlugin):
         ]
         super().__init__("everstep", workflows=workflows)  # pyright: ignore[reportUnknownMemberType]
 
+    def configure_client(self, config: ClientConfig) -> ClientConfig:
+        """Have the client's payloads written as the settings say."""
+        config = super().configure_client(config)
+        config["data_converter"] = private_converter(config.get("data_converter", DataConverter.default))
+        return config
+
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
         """Add the flows' workflows and activities to a worker."""
         config = super().configure_worker(config)
         assert "client" in config
         client = config["client"]
+        require_privacy(client)
+        if stores_large_payloads(client) and self._limits.payload == Limits().payload:
+            self._limits = replace(self._limits, payload=LARGEST_STORED)
         self._telemetry.measure(client)
         activities = FlowActivities(self._flows, self._host, client, self._limits, self._telemetry)
         self._activities.append(activities)
@@ -89,6 +110,8 @@ class EverstepPlugin(SimplePlugin):
             self._limits = replace(self._limits, search_attributes=True)
         for activities in self._activities:
             activities.limits = self._limits
+        if hides_contents(worker.client):
+            keep_contents_out()
         self._host.acquire()
         try:
             async with self._telemetry.telling(worker.client, indexed=self._limits.search_attributes):
