@@ -36,13 +36,15 @@ class PrivateCodec(PayloadCodec):
     Args:
         sealer: encrypts; None: nothing is encrypted, and what is cannot be read.
         compress_above: payloads of more bytes are compressed, where that makes them smaller; None: none are.
+        largest: how many bytes a compressed payload may grow to.
 
     Example: `DataConverter(payload_codec=PrivateCodec(Sealer(find_keys("keys.json"))))`
     """
 
-    def __init__(self, sealer: Sealer | None, compress_above: int | None = None) -> None:
+    def __init__(self, sealer: Sealer | None, compress_above: int | None = None, *, largest: int = LARGEST) -> None:
         self._sealer = sealer
         self._compress_above = compress_above
+        self._largest = largest
 
     @property
     def encrypts(self) -> bool:
@@ -86,7 +88,7 @@ class PrivateCodec(PayloadCodec):
         if payload.metadata.get("encoding") == ENCRYPTED:
             payload = _parsed(self._opened(payload))
         if payload.metadata.get("encoding") == COMPRESSED:
-            payload = _parsed(_unpacked(payload.data))
+            payload = _parsed(_unpacked(payload.data, self._largest))
         return payload
 
     def _opened(self, payload: Payload) -> bytes:
@@ -116,15 +118,17 @@ def _parsed(data: bytes) -> Payload:
     try:
         return Payload.FromString(data)
     except DecodeError:
-        raise UnreadablePayloadError("A payload was decrypted, and what was in it is no payload.") from None
+        raise UnreadablePayloadError("A payload was unpacked, and what was in it is no payload.") from None
 
 
-def _unpacked(data: bytes) -> bytes:
+def _unpacked(data: bytes, largest: int) -> bytes:
     unpacker = zlib.decompressobj()
     try:
-        found = unpacker.decompress(data, LARGEST)
+        found = unpacker.decompress(data, largest)
     except zlib.error as error:
         raise UnreadablePayloadError(f"A compressed payload was cut or changed: {error}.") from None
     if unpacker.unconsumed_tail:
-        raise UnreadablePayloadError(f"A compressed payload would grow to more than {LARGEST} bytes; it is left alone.")
+        raise UnreadablePayloadError(f"A compressed payload would grow to more than {largest} bytes; it is left alone.")
+    if not unpacker.eof:
+        raise UnreadablePayloadError("A compressed payload was cut or changed: its end is missing.")
     return found

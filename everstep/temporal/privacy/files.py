@@ -98,7 +98,7 @@ class FileDriver(StorageDriver):
         except OSError as error:
             raise PayloadStorageError(
                 f"The stored payload {place} cannot be read from {self._root} ({STORAGE_SETTING}): "
-                f"{error.strerror or error}. Mount the directory that the run's workers have, to be read by this process."
+                f"{error.strerror or error}. Mount the directory that the run's workers have, readable here."
             ) from None
         if hashlib.sha256(data).hexdigest() != path.name:
             raise PayloadStorageError(

@@ -98,22 +98,30 @@ class Keys:
     Args:
         load: reads it.
         stamp: changes when the ring has changed; None where that cannot be told.
+        look_seconds: how long what is known may hold after that.
 
     Raises:
         SettingsError: it cannot be read.
     """
 
-    def __init__(self, load: Callable[[], KeyRing], stamp: Callable[[], Hashable] | None = None) -> None:
+    def __init__(
+        self,
+        load: Callable[[], KeyRing],
+        stamp: Callable[[], Hashable] | None = None,
+        *,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
         self._load = load
         self._stamp = stamp
+        self._look_seconds = look_seconds
         self._lock = threading.Lock()
+        self.ring = load()
         self._seen = None if stamp is None else stamp()
         self._looked = time.monotonic()
-        self.ring = load()
 
     def current(self) -> tuple[str, bytes]:
         """The id and the key to encrypt with."""
-        if self._stamp is not None and time.monotonic() - self._looked > LOOK_SECONDS:
+        if self._stamp is not None and time.monotonic() - self._looked > self._look_seconds:
             self._look(self._stamp)
         ring = self.ring
         return ring.current, ring.keys[ring.current]
@@ -160,8 +168,12 @@ class Keys:
                 _log.warning("the key ring has changed and cannot be read, the one known before is kept: %s", error)
 
 
-def find_keys(place: str) -> Keys:
+def find_keys(place: str, *, look_seconds: float = LOOK_SECONDS) -> Keys:
     """The ring that the setting names: the path of a file, or ``module:function``.
+
+    Args:
+        place: the setting.
+        look_seconds: how long a process may go on with the ring that it knows, after its file has changed.
 
     Raises:
         SettingsError: there is none; names the setting, what is wrong, and the remedy.
@@ -170,7 +182,7 @@ def find_keys(place: str) -> Keys:
         hook = load_hook(place)
         return Keys(lambda: _from_hook(place, hook))
     path = Path(place).expanduser()
-    return Keys(lambda: read_ring(path), lambda: _stamp(path))
+    return Keys(lambda: read_ring(path), lambda: _stamp(path), look_seconds=look_seconds)
 
 
 def read_ring(path: Path) -> KeyRing:
