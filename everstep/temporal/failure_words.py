@@ -12,8 +12,8 @@ from temporalio.exceptions import FailureError
 from everstep.errors import EverstepError
 from everstep.temporal.tally import Tally
 
-_MOVED = "Encoded failure"
-"""What stands in the place of a message that is encrypted."""
+_MOVED, _CUT = "Encoded failure", "Failure exceeds size limit."
+"""What stands in the place of a message that is encrypted; of one that was too long for the server to keep."""
 _TELLS_NOTHING = ("Failed decoding arguments", "Failed decoding heartbeat details")
 
 
@@ -43,7 +43,7 @@ async def attempt_failure(client: Client, failure: FailureProto, heartbeat: Sequ
         return ""
     kind = failure.application_failure_info.type
     message = await failure_message(client, failure)
-    if failure.message == _MOVED and not failure.HasField("encoded_attributes") and heartbeat:
+    if failure.message in (_MOVED, _CUT) and not failure.HasField("encoded_attributes"):
         told = (await _tally(client, heartbeat)).error or {}
         kind, message = str(told.get("type", kind)), str(told.get("message", message))
     return f"{kind}: {message}" if kind and kind not in message else message
