@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -72,6 +73,8 @@ def codec_server(
     sys.stderr.write(
         f"codec server at {scheme}://{host}:{port}, for {', '.join(origins) or 'no web UI'}; {'; '.join(told)}\n"
     )
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn ends gracefully, and then raises the signal once more
+        signal.signal(number, lambda *_: sys.exit(Exit.OK))
     uvicorn.run(
         app,
         host=host,

@@ -31,10 +31,10 @@ class ContentFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Changes the record; keeps every one."""
         if record.exc_info and record.exc_info[1] is not None:
-            told = _without_messages(record.exc_info[1])
+            chain = _chain(record.exc_info[1])
             if isinstance(record.msg, str):  # the SDK writes some errors into the message itself
-                record.msg = _cut(record.msg, record.exc_info[1])
-            record.exc_info, record.exc_text = None, told
+                record.msg = _cut(record.msg, chain)
+            record.exc_info, record.exc_text = None, _without_messages(chain)
         if isinstance(record.args, Mapping):
             record.args = {key: _shown(value) for key, value in record.args.items()}
         elif record.args:
@@ -50,14 +50,20 @@ def keep_contents_out() -> None:
             logger.addFilter(ContentFilter())
 
 
-def _without_messages(error: BaseException) -> str:
-    """A traceback with its files, lines and types, and of messages nothing."""
-    lines: list[str] = []
+def _chain(error: BaseException) -> list[BaseException]:
+    """An error and what it was raised from; what users raise may be equal to anything, and come round in a circle."""
     chain: list[BaseException] = []
     current: BaseException | None = error
-    while current is not None and current not in chain:
+    while current is not None and all(current is not one for one in chain):
         chain.append(current)
-        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+        hidden = None if current.__suppress_context__ else current.__context__
+        current = hidden if current.__cause__ is None else current.__cause__
+    return chain
+
+
+def _without_messages(chain: Sequence[BaseException]) -> str:
+    """A traceback with its files, lines and types, and of messages nothing."""
+    lines: list[str] = []
     for one in reversed(chain):
         lines += ["Traceback (most recent call last):\n", *traceback.format_tb(one.__traceback__)]
         lines.append(f"{type(one).__module__}.{type(one).__qualname__}: {_told(one)}\n")
@@ -68,11 +74,18 @@ def _told(error: BaseException) -> str:
     return str(error) if isinstance(error, OF_SETTINGS) else HIDDEN
 
 
-def _cut(message: str, error: BaseException) -> str:
-    for one in (error, error.__cause__, error.__context__):
-        if one is not None and str(one) and not isinstance(one, OF_SETTINGS):
-            message = message.replace(str(one), HIDDEN)
+def _cut(message: str, chain: Sequence[BaseException]) -> str:
+    for one in chain:
+        if not isinstance(one, OF_SETTINGS) and (text := _text(one)):
+            message = message.replace(text, HIDDEN)
     return message
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # what users raise may have no text
+        return ""
 
 
 def _shown(value: object) -> object:

@@ -62,9 +62,8 @@ def codec_app(converter: DataConverter, *, tokens: Sequence[str], origins: Seque
             body = await _read(request.stream())
             if body is None:
                 return PlainTextResponse(f"more than {LARGEST_REQUEST} bytes\n", status_code=413)
-            try:
-                payloads = list(ParseDict(json.loads(body), Payloads()).payloads)
-            except (ParseError, ValueError, TypeError, AttributeError):
+            payloads = _parsed(body)
+            if payloads is None:
                 return PlainTextResponse('send {"payloads": […]}, as Temporal writes them\n', status_code=400)
             try:
                 done = await work(payloads)
@@ -94,6 +93,14 @@ def codec_app(converter: DataConverter, *, tokens: Sequence[str], origins: Seque
         allow_private_network=True,  # a UI elsewhere may ask a codec server on this machine
     )
     return Starlette(routes=routes, middleware=[cors])
+
+
+def _parsed(body: bytes) -> list[Payload] | None:
+    try:
+        data = json.loads(body)
+        return list(ParseDict(data, Payloads()).payloads) if isinstance(data, dict) else None
+    except (ParseError, ValueError):
+        return None
 
 
 async def _decoded(converter: DataConverter, payloads: list[Payload]) -> list[Payload]:
