@@ -74,7 +74,7 @@ def codec_server(
         f"codec server at {scheme}://{host}:{port}, for {', '.join(origins) or 'no web UI'}; {'; '.join(told)}\n"
     )
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn ends gracefully, and then raises the signal once more
-        signal.signal(number, lambda *_: sys.exit(Exit.OK))
+        signal.signal(number, _end)
     uvicorn.run(
         app,
         host=host,
@@ -85,6 +85,10 @@ def codec_server(
         ssl_keyfile=tls_key,
         timeout_graceful_shutdown=5,
     )
+
+
+def _end(*_: object) -> None:
+    sys.exit(Exit.OK)
 
 
 def _origins(given: list[str] | None) -> list[str]:

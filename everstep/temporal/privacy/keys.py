@@ -264,7 +264,7 @@ def _stamp(path: Path) -> Hashable:
 
 
 def _texts(ring: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
-    part = ring.get(name) or {}
+    part: Any = ring.get(name) or {}
     if not isinstance(part, Mapping):
         raise SettingsError(f'its "{name}" are no object of ids and keys')
     return [(str(key_id), text) for key_id, text in cast("Mapping[Any, Any]", part).items()]

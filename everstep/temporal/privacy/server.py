@@ -9,7 +9,7 @@ import hmac
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from temporalio.api.common.v1 import Payload, Payloads
@@ -97,8 +97,10 @@ def codec_app(converter: DataConverter, *, tokens: Sequence[str], origins: Seque
 
 def _parsed(body: bytes) -> list[Payload] | None:
     try:
-        data = json.loads(body)
-        return list(ParseDict(data, Payloads()).payloads) if isinstance(data, dict) else None
+        data: Any = json.loads(body)
+        if not isinstance(data, dict):
+            return None
+        return list(ParseDict(cast("dict[str, Any]", data), Payloads()).payloads)
     except (ParseError, ValueError):
         return None
 
