@@ -41,6 +41,7 @@ mount -t tmpfs -o mode=0755 tmpfs {root}/dev
 for device in null zero urandom; do touch {root}/dev/$device; mount --bind /dev/$device {root}/dev/$device; done
 mount -t proc proc {root}/proc
 mount -o remount,bind,ro {root}
+if touch {root}/app/written 2>/dev/null; then echo "the root file system can be written" >&2; exit 1; fi
 exec setpriv --no-new-privs chroot --userspec={uid}:{gid} --groups={gid} {root} \\
     env -i -C {directory} {variables} {command}
 """
@@ -90,6 +91,12 @@ def status(url: str) -> int:
         return 0
 
 
+def memory(pid: int) -> str:
+    """The most memory that a process has held; of the engine's client, where there is an engine."""
+    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return f"{int(line.split()[1]) // 1024} MB held at most"
+
+
 async def until_ok(url: str, process: subprocess.Popen[bytes]) -> None:
     """Wait for a probe to succeed."""
     began = time.monotonic()
@@ -110,16 +117,16 @@ async def tried(process: subprocess.Popen[bytes], address: str, health: int) -> 
         print(f"ready after {time.monotonic() - began:.1f} s")
         runtime = await TemporalRuntime.connect(ConnectionSettings(address=address))
         runtime.task_queue = QUEUE
-        order = {"order_id": "A-1", "amount_cents": 1200, "reason": "broken", "customer": "Ann"}
+        order = {"order_id": "A-1001", "amount_cents": 1200, "reason": "broken", "customer": "Ann"}
         refund = await (await runtime.start_flow("RefundFlow", order))
         print(f"RefundFlow: {refund['status']}")
-        index = await (await runtime.start_flow("IndexFlow", {"folder": "/app/workflows", "index": "try"}))
-        print(f"IndexFlow: {index}")
+        index = await (await runtime.start_flow("IndexFlow", {"folder": "/app", "index": "try"}))
+        print(f"IndexFlow: {index['indexed']} documents; {memory(process.pid)}")
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         code = await asyncio.to_thread(process.wait, 30)
         print(f"SIGTERM: exit code {code} after {time.monotonic() - began:.1f} s")
-        if refund["status"] != "paid" or code != 0:
+        if refund["status"] != "paid" or index["indexed"] == 0 or code != 0:
             raise SystemExit("The image does not do what it should; see above.")
     finally:
         process.kill()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import re
 import signal
 import socket
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import temporalio.bridge
 from temporalio.client import Client
 
 from everstep.temporal import TemporalRuntime
@@ -90,18 +90,11 @@ class Pod:
         return False
 
 
-def metrics_that_matter() -> set[str]:
-    """The metrics of workers that the alerts and the scaling of the manifests ask for."""
-    texts = [
-        rule["expr"] for one in of_kind("production", "PrometheusRule") for rule in one["spec"]["groups"][0]["rules"]
-    ]
-    texts += [one["spec"]["triggers"][1]["metadata"]["query"] for one in of_kind("production", "ScaledObject")]
-    return {
-        name
-        for text in texts
-        for name in re.findall(r"\b(?:everstep|temporal)_[a-z_]+\b", text)
-        if name != "temporal_io_build_id"
-    }
+def queries() -> str:
+    """What the alerts and the scaling of the manifests ask Prometheus."""
+    rules = [rule for one in of_kind("production", "PrometheusRule") for rule in one["spec"]["groups"][0]["rules"]]
+    triggers = [one["spec"]["triggers"][1] for one in of_kind("production", "ScaledObject")]
+    return "\n".join([rule["expr"] for rule in rules] + [trigger["metadata"]["query"] for trigger in triggers])
 
 
 async def test_the_rendered_worker_runs(dev_server: DevServer, client: Client, tmp_path: Path) -> None:
@@ -112,7 +105,7 @@ async def test_the_rendered_worker_runs(dev_server: DevServer, client: Client, t
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             assert await asyncio.to_thread(pod.succeeds, probe), f"{probe}: {log.read_text()}"
         runtime = TemporalRuntime(client, task_queue=pod.environment["TEMPORAL_TASK_QUEUE"])
-        order = {"order_id": "A-1", "amount_cents": 1200, "reason": "broken", "customer": "Ann"}
+        order = {"order_id": "A-1001", "amount_cents": 1200, "reason": "broken", "customer": "Ann"}
         handler = await runtime.start_flow("RefundFlow", order)
         assert (await handler)["status"] == "paid"
         _, scraped = await asyncio.to_thread(pod.get, "/metrics", "metrics")
@@ -123,7 +116,10 @@ async def test_the_rendered_worker_runs(dev_server: DevServer, client: Client, t
         assert time.monotonic() - began < float(pod.environment["EVERSTEP_GRACEFUL_SHUTDOWN"])
     told = set(re.findall(r"^([a-z_]+)", scraped, re.MULTILINE))
     # Some are told once something has failed: the SDK at least knows them.
-    bridge = Path(str(importlib.util.find_spec("temporalio.bridge.temporal_sdk_bridge").origin)).read_bytes()  # pyright: ignore[reportOptionalMemberAccess]
-    for name in metrics_that_matter() - told:
+    (bridge,) = Path(temporalio.bridge.__path__[0]).glob("temporal_sdk_bridge*.so")
+    for name in set(re.findall(r"\b(?:everstep|temporal)_[a-z_]+\b", queries())) - told:
         assert name.startswith("temporal_"), name
-        assert name.removeprefix("temporal_").removesuffix("_total").encode() in bridge, name
+        assert name.removeprefix("temporal_").removesuffix("_total").encode() in bridge.read_bytes(), name
+    for label, pattern in re.findall(r'(operation|worker_type|outcome)=~?"([^"]+)"', queries()):
+        values = re.findall(rf'{label}="([^"]+)"', scraped)
+        assert pattern == "failed" or any(re.fullmatch(pattern, value) for value in values), (label, pattern)
