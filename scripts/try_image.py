@@ -67,7 +67,7 @@ def by_chroot(root: str, config: Mapping[str, Any], settings: Mapping[str, str])
         uid=uid,
         gid=gid or uid,
         directory=shlex.quote(config["WorkingDir"]),
-        variables=shlex.join(f"{name}={value}" for name, value in (own | settings).items()),
+        variables=shlex.join(f"{name}={value}" for name, value in {**own, **settings}.items()),
         command=shlex.join(words),
     )
     return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
