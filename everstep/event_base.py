@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
@@ -27,6 +27,9 @@ class Event(BaseModel):
     plain JSON only. Fields and free keys are attributes; `[]`, `get` and `in` read both. What lists keys
     (`keys`, `values`, `items`, `len`, iteration, `to_dict`) lists the free ones. Private attributes (`_x`)
     may be given by name too; they stay in the process and do not travel. An event is always true.
+
+    `from_outside`, a class attribute: False where only steps may send such events, and one that comes from outside
+    of the run is refused, as `handler.send_event` and the signal `send_event` bring it. It holds for subclasses too.
 
     Raises `pydantic.ValidationError` when a declared field is missing or does not fit.
 
@@ -45,6 +48,8 @@ class Event(BaseModel):
         ser_json_bytes="base64",
         val_json_bytes="base64",
     )
+
+    from_outside: ClassVar[bool] = True
 
     if TYPE_CHECKING:
 
