@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from everstep.temporal import serverprocess
+from everstep.temporal import reaper, serverprocess
 from everstep.temporal.serverprocess import HOST, TUNED, WAITING_ATTRIBUTE, DevServerError, ServerSpec
 
 try:
@@ -37,7 +37,7 @@ class DevServer:
     """A Temporal dev server on 127.0.0.1.
 
     `ensure_dev_server` gives the one of a project directory. For a test, `DevServer.private()` describes one
-    of its own, which runs inside a `with` or `async with` block:
+    of its own, which runs inside a `with` or `async with` block, and ends with its process, even if that is killed:
 
         with DevServer.private() as server:
             client = await Client.connect(server.address)
@@ -135,6 +135,8 @@ class DevServer:
 
     def _spawned(self, spec: ServerSpec, pid: int) -> None:
         self.spec, self.pid, self.started = spec, pid, True
+        if self._temporary is not None:  # a killed test leaves nothing behind
+            reaper.hold(str(self._temporary), pid, str(spec.db_file), self._temporary)
 
     def _with_free_ports(self) -> ServerSpec:
         ports = {"port": serverprocess.free_port(), "http_port": serverprocess.free_port()}
@@ -145,6 +147,7 @@ class DevServer:
     def _close(self) -> None:
         self.kill()
         if self._temporary is not None:
+            reaper.release(str(self._temporary))
             shutil.rmtree(self._temporary, ignore_errors=True)
 
 

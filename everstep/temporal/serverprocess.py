@@ -22,6 +22,7 @@ from importlib import metadata
 from pathlib import Path
 
 from everstep.errors import EverstepError
+from everstep.temporal.reaper import command_line
 
 HOST = "127.0.0.1"
 WAITING_ATTRIBUTE = "EverstepWaiting"
@@ -39,8 +40,6 @@ TUNED: Mapping[str, str] = {
 """Dynamic configuration of the embedded server. The values are JSON; a stock server has none of them."""
 
 _POLL = 0.02
-_LOOKS = 20
-_LOOK_SECONDS = 0.005
 
 
 class DevServerError(EverstepError):
@@ -147,7 +146,7 @@ def spawn(spec: ServerSpec) -> int:
 
 def is_alive(pid: int, db_file: Path) -> bool:
     """Whether `pid` is a dev server on this database file."""
-    line = _command_line(pid)
+    line = command_line(pid)
     return "start-dev" in line and str(db_file) in line
 
 
@@ -223,21 +222,3 @@ def _until(condition: Callable[[], bool], timeout: float) -> bool:
             return False
         time.sleep(_POLL)
     return True
-
-
-def _command_line(pid: int) -> str:
-    """A process's command line, empty when it is gone or a zombie."""
-    proc = Path("/proc")
-    if (proc / "self").exists():
-        # Linux shows none for a moment while a process becomes another program, as a server does when it is started.
-        for _ in range(_LOOKS):
-            try:
-                line = (proc / str(pid) / "cmdline").read_bytes()
-            except OSError:
-                return ""
-            if line:
-                return line.replace(b"\0", b" ").decode(errors="replace")
-            time.sleep(_LOOK_SECONDS)
-        return ""
-    found = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return found.stdout
