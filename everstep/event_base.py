@@ -28,6 +28,9 @@ class Event(BaseModel):
     (`keys`, `values`, `items`, `len`, iteration, `to_dict`) lists the free ones. Private attributes (`_x`)
     may be given by name too; they stay in the process and do not travel. An event is always true.
 
+    A class with ``model_config = ConfigDict(extra="forbid")`` takes no free keys: a misspelled one is refused, also in
+    the answer of a person.
+
     `from_outside`, a class attribute: False where only steps may send such events, and one that comes from outside
     of the run is refused, as `handler.send_event` and the signal `send_event` bring it. It holds for subclasses too.
 
@@ -69,7 +72,8 @@ class Event(BaseModel):
 
     def _free(self) -> dict[str, Any]:
         # Not through attributes: a field or a free key may be called `model_extra`, `items` or `get`.
-        return cast("dict[str, Any]", self.__pydantic_extra__)
+        free = cast("dict[str, Any] | None", self.__pydantic_extra__)
+        return {} if free is None else free  # a class may refuse free keys
 
     def __getitem__(self, key: str) -> Any:
         free = self._free()
@@ -82,6 +86,8 @@ class Event(BaseModel):
     def __setitem__(self, key: str, value: Any) -> None:
         if key in type(self).__pydantic_fields__:
             setattr(self, key, value)
+        elif self.__pydantic_extra__ is None:
+            raise KeyError(f"{type(self).__name__} has no field {key!r} and takes no free keys (extra='forbid')")
         else:
             self._free()[key] = value
 
@@ -148,7 +154,7 @@ def event_to_data(event: Event) -> dict[str, Any]:
         EventEncodeError: a value has no JSON form; it names the event type, the path and the remedy.
     """
     cls = type(event)
-    free = cast("dict[str, Any]", event.__pydantic_extra__)
+    free = cast("dict[str, Any] | None", event.__pydantic_extra__) or {}
     if cls.__pydantic_fields__:
         data = _fields_to_data(cls, event, free)
     else:
