@@ -99,6 +99,7 @@ async def test_a_large_state_travels_beside_the_start_event(client: Client, task
     runtime = TemporalRuntime(client, task_queue=task_queue)
     async with serving(client, [AskFlow], task_queue=task_queue):
         handler = await runtime.start_flow("AskFlow", {"number": 1}, state={"text": "x" * 100_000})
+        await until(handler.requests)
         await handler.respond({"word": "yes"})
         assert await handler == "yes"
         assert len((await handler.state())["text"]) == 100_000
