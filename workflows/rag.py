@@ -34,6 +34,8 @@ Strategy = Literal["dense", "sparse", "fused", "reranked"]
 STRATEGIES: tuple[Strategy, ...] = ("reranked", "fused", "dense", "sparse")
 """By both and put into a better order, by both, by meaning, by words. Of equal answers, the first here is taken."""
 
+RerankOption = Literal["off", "late", "chat"]
+
 CANDIDATES = 30
 """How many passages a reranker is given to choose from."""
 
@@ -66,7 +68,7 @@ class Ask(StartEvent):
     passages: int = 5
     folders: list[str] = Field(default_factory=list[str])
     types: list[DocumentType] = Field(default_factory=list[DocumentType])
-    rerank: Reranking | Literal["off"] | None = None
+    rerank: RerankOption | None = None
     due: float | None = None
     assignee: str | None = None
 
@@ -191,7 +193,7 @@ class RagFlow(Workflow):
         super().__init__(**options)
         self.knowledge = knowledge or Knowledge()
         self.outbox = outbox or Outbox()
-        self._rerank = rerank
+        self._rerank: Reranking | None = rerank
 
     @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
     async def rewrite(self, ctx: Context, ev: Ask) -> Rewritten | RagResult:
@@ -246,7 +248,7 @@ class RagFlow(Workflow):
 
     async def _reranking(self, ctx: Context) -> Reranking | None:
         """Which reranker the run was asked to use."""
-        wanted: Reranking | Literal["off"] | None = await ctx.store.get("ask.rerank", default=None)
+        wanted: RerankOption | None = await ctx.store.get("ask.rerank", default=None)
         if wanted is None:
             return self._rerank
         return None if wanted == "off" else wanted
