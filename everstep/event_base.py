@@ -72,7 +72,7 @@ class Event(BaseModel):
 
     def _free(self) -> dict[str, Any]:
         # Not through attributes: a field or a free key may be called `model_extra`, `items` or `get`.
-        free = cast("dict[str, Any] | None", self.__pydantic_extra__)
+        free = self.__pydantic_extra__
         return {} if free is None else free  # a class may refuse free keys
 
     def __getitem__(self, key: str) -> Any:
@@ -154,7 +154,7 @@ def event_to_data(event: Event) -> dict[str, Any]:
         EventEncodeError: a value has no JSON form; it names the event type, the path and the remedy.
     """
     cls = type(event)
-    free = cast("dict[str, Any] | None", event.__pydantic_extra__) or {}
+    free = event.__pydantic_extra__ or {}
     if cls.__pydantic_fields__:
         data = _fields_to_data(cls, event, free)
     else:

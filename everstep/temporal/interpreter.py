@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar, NoReturn, Protocol
+from typing import Any, ClassVar, NoReturn, Protocol, cast
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
@@ -119,7 +119,7 @@ class Interpreter(Doors):
         start, begins_with = start_arguments(self._flow, arguments)
         options: Any = workflow.memo_value(names.MEMO, None)
         if begins_with:  # runs of old have their state in the memo, whose size is bounded
-            options = {**(options if isinstance(options, dict) else {}), **begins_with}
+            options = {**cast("dict[str, Any]", options or {}), **begins_with}
         begun: Mapping[str, Any] = await workflow.execute_local_activity(
             names.BEGIN,
             raw({"flow": self._flow, "start": start, "options": options}),
