@@ -1,6 +1,6 @@
 """Spans, metrics and logs of runs. Off, and free, unless the settings name an exporter: see docs/observability.md."""
 
-from everstep.observe.calls import Document, EmbeddingCall, LlmCall, RetrieverCall, ToolCall
+from everstep.observe.calls import Document, EmbeddingCall, LlmCall, RerankerCall, RetrieverCall, ToolCall
 from everstep.observe.logs import JsonFormatter, RunLogFilter
 from everstep.observe.port import use_tracing
 
@@ -9,6 +9,7 @@ __all__ = [
     "EmbeddingCall",
     "JsonFormatter",
     "LlmCall",
+    "RerankerCall",
     "RetrieverCall",
     "RunLogFilter",
     "ToolCall",
