@@ -24,11 +24,13 @@ from everstep.engine.messages import Failure, Outcome
 from everstep.errors import StepTimeoutError
 from everstep.exception_data import exception_from_data, speakable
 from everstep.invoke import EventRejectedError, Invoker
+from everstep.observe.here import Here, here
 from everstep.temporal import names
-from everstep.temporal.host import StepHost
+from everstep.temporal.host import StepHost, StepsLoopDied
 from everstep.temporal.lock_client import AttemptLock, LockClient
 from everstep.temporal.payloads import dump, raw_bytes
 from everstep.temporal.publisher import Publisher
+from everstep.temporal.step_gate import GivenBack, StepGate
 from everstep.temporal.tally import LOST_WORKERS_ALLOWED, LocalTallies, Tally
 from everstep.temporal.telemetry import StepTelemetry
 from everstep.wire import StepCall
@@ -40,6 +42,9 @@ AGAIN_SOON = timedelta(milliseconds=1)
 
 ABSENT_RETRY = timedelta(seconds=10)
 """When to look again for a worker that has a step, or a class that takes its event."""
+
+BROKEN_RETRY = timedelta(seconds=5)
+"""When to try again what a worker ran that cannot go on: by then it polls no more."""
 
 SHORT_DELAY = 1.0
 """Delays below this many seconds are waited for within the attempt: a server's timers are no finer."""
@@ -63,6 +68,7 @@ class StepActivity:
         locks: LockClient,
         served: Collection[str],
         telemetry: StepTelemetry | None = None,
+        gate: StepGate | None = None,
         *,
         hides_contents: bool = False,
     ) -> None:
@@ -75,6 +81,7 @@ class StepActivity:
         self._served = served
         self._telemetry = telemetry
         self._hides_contents = hides_contents
+        self._gate = gate
         self._local = LocalTallies()
 
     def as_activity(self) -> Callable[..., Any]:
@@ -88,9 +95,9 @@ class StepActivity:
 
     async def _run(self, call: StepCall) -> RawValue:
         info = activity.info()
-        tally = self._local.take(info) if info.is_local else Tally.read(info.heartbeat_details)
-        if not info.is_local and tally.lost(info.attempt) > 0:
-            await self._look_back(tally, info)
+        # For what is logged here, on the worker's own loop.
+        here.set(Here(call.run_id, self._invoker.flow.workflow_name, self._step, call.invocation, info.attempt))
+        tally = self._local.take(info) if info.is_local else await self._look_back(info)
         lost = None if self._telemetry is None else self._telemetry.lost(call, tally)
         if tally.lost(info.attempt) > LOST_WORKERS_ALLOWED:
             if lost is not None:
@@ -110,8 +117,15 @@ class StepActivity:
             info.attempt + tally.repeated + (call.record.attempts if call.record else 0),
         )
         beats = None if info.heartbeat_timeout is None else _Heartbeats(tally, info.heartbeat_timeout)
+        gate = None if info.is_local else self._gate
         try:
-            outcome = await self._attempt(call, tally, publisher)
+            if gate is not None:
+                await self._enter(gate, tally)
+            try:
+                outcome = await self._attempt(call, tally, publisher)
+            finally:
+                if gate is not None:
+                    gate.leave(info.activity_type)
             result = dump(replace(outcome, published=publisher.drain(), attempts=publisher.attempt).to_json())
             if self._payload_limit is not None and len(result) > self._payload_limit:
                 raise _final(_too_large(self._step, len(result), self._payload_limit))
@@ -128,6 +142,20 @@ class StepActivity:
             publisher.close()
             if lost is not None:
                 lost()
+
+    async def _enter(self, gate: StepGate, tally: Tally) -> None:
+        """Wait for a place among the attempts that run here, or give the work back; that counts for nothing."""
+        info = activity.info()
+        try:
+            await gate.enter(info.activity_type, info.scheduled_time, activity.wait_for_worker_shutdown)
+        except GivenBack as back:
+            tally.account()
+            raise ApplicationError(
+                f"step {self._step!r} waits: this worker already runs as many of it as it may at one time",
+                type="WorkerBusy",
+                next_retry_delay=max(AGAIN_SOON, timedelta(seconds=back.seconds)),
+                category=ApplicationErrorCategory.BENIGN,
+            ) from None
 
     async def _attempt(self, call: StepCall, tally: Tally, publisher: Publisher) -> Outcome:
         """Tries until one succeeds or the end of this attempt is due; raises what tells Temporal how to go on."""
@@ -150,6 +178,8 @@ class StepActivity:
                     type="WorkerShutdown",
                     next_retry_delay=AGAIN_SOON,
                 ) from None
+            except StepsLoopDied as error:  # not accounted for: the worker counts as lost
+                raise ApplicationError(str(error), type="WorkerLost", next_retry_delay=BROKEN_RETRY) from None
             except EventRejectedError as error:
                 tally.account()
                 raise ApplicationError(str(error), type="EventRejected", next_retry_delay=ABSENT_RETRY) from error
@@ -207,6 +237,7 @@ class StepActivity:
         async def state() -> Mapping[str, Any]:
             return call.state if call.state is not None else await self._fetch_state(call)
 
+        info = activity.info()
         work = self._invoker.run(
             self._step,
             call,
@@ -215,6 +246,7 @@ class StepActivity:
             retry_info=attempts.retry_info(time.time()),
             lock=lock,
             scope_made=scopes.append,
+            attempt=publisher.attempt,
         )
         if self._telemetry is not None:
             work = self._telemetry.around(call, tally, publisher.attempt, work)
@@ -222,10 +254,10 @@ class StepActivity:
         limit = asyncio.timeout(None if timeout is None else timeout + 1)
         try:
             if timeout is None:
-                return await self._host.run(work)
+                return await self._host.run(work, info.activity_type)
             # The step's own loop keeps the timeout; this one is for a step that blocks that loop.
             async with limit:
-                return await self._host.run(work)
+                return await self._host.run(work, info.activity_type)
         except TimeoutError as error:
             if timeout is None or not limit.expired():
                 raise
@@ -248,11 +280,14 @@ class StepActivity:
                     flow,
                 )
 
-    async def _look_back(self, tally: Tally, info: activity.Info) -> None:
-        """See whether the attempts of which nothing is known ended with their workers.
+    async def _look_back(self, info: activity.Info) -> Tally:
+        """The tally, after a look whether the attempts of which it knows nothing ended with their workers.
 
-        They may have failed before they came to a step: on a worker that lacks the key, or that does not have the step.
+        They may have failed before they came to a step, on a worker that could not read what it was given.
         """
+        tally = Tally.read(info.heartbeat_details)
+        if tally.lost(info.attempt) <= 0:
+            return tally
         handle = self._client.get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
         with contextlib.suppress(RPCError):  # then they count as lost
             found = await handle.describe()
@@ -261,6 +296,7 @@ class StepActivity:
                 if pending.activity_id == info.activity_id and failure.WhichOneof("failure_info") not in _LOST:
                     tally.accounted, tally.known = info.attempt - 1, info.attempt - 1
                     tally.beat()
+        return tally
 
     async def _fetch_state(self, call: StepCall) -> Mapping[str, Any]:
         """The run's state by query, for a step whose run has outgrown what rides along."""
