@@ -170,7 +170,7 @@ def due_in_seconds(due: timedelta | datetime | float | None, now: float) -> floa
 
 
 class HumanResponseEvent(Event):
-    """Answers an `InputRequiredEvent`. Subclass it to declare what an answer must say; else use keys such as `response`.
+    """Answers an `InputRequiredEvent`. Subclass it to declare what an answer says; else use keys such as `response`.
 
     Attributes:
         request_id: the request that it answers; needed only while the run has several open.

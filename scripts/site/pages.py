@@ -58,7 +58,8 @@ def for_site(text: str, page: Path, known: set[Path]) -> str:
 def mermaid() -> Path:
     """Mermaid as browsers take it, from a package, so that no page has to fetch it from elsewhere."""
     found = importlib.util.find_spec("mermaidx")
-    assert found and found.origin, "mermaidx is not installed: run scripts/docs setup"
+    if found is None or found.origin is None:
+        sys.exit("mermaidx is not installed here: run scripts/docs, which has a venv of its own")
     return Path(found.origin).parent / "assets" / "mermaid.js"
 
 
