@@ -14,6 +14,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ def on(server: FakeQdrant) -> ServerEngine:
     return ServerEngine(f"tests-{uuid.uuid4()}", url=server.url)
 
 
-def chunks_of(source: str, *texts: str, content_hash: str = "h1", **more: str) -> list[Chunk]:
+def chunks_of(source: str, *texts: str, content_hash: str = "h1", **more: Any) -> list[Chunk]:
     """A source's chunks, one line each."""
     return [
         Chunk(
@@ -144,7 +145,7 @@ async def test_searches_can_be_narrowed(store: VectorStore) -> None:
 
 def engine_of(store: VectorStore) -> VectorEngine:
     """The engine under a store."""
-    return store._engine  # pyright: ignore[reportPrivateUsage]
+    return store._engine
 
 
 async def older(store: VectorStore) -> VectorStore:
