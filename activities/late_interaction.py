@@ -1,7 +1,7 @@
 """Late interaction: each word of a question looks for its like among the words of a passage, in their contexts.
 
 The packaged embedding model gives a vector for each token before it averages them; the average tells what a text is
-about, the tokens tell whether it says what was asked. Measured in docs/rag.md.
+about, the tokens tell whether it says what was asked. Measured in docs/decisions/retrieval.md.
 """
 
 from __future__ import annotations
