@@ -1,4 +1,4 @@
-"""Answers and what is said of them; apart from those who give them, so that flows can name these types at no cost."""
+"""Answers and their sources; apart from those who give them, so that flows can name these types at no cost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from activities.vectors import Passage
 
@@ -27,33 +27,28 @@ class Answer(BaseModel):
     found: bool = True
 
 
-class Evaluation(BaseModel):
-    """How good an answer is, each from 0 to 1: borne out by its sources, and all that was asked."""
-
-    model_config = ConfigDict(frozen=True)
-
-    grounded: float = Field(ge=0, le=1)
-    complete: float = Field(ge=0, le=1)
-    remarks: str = ""
-
-    @property
-    def score(self) -> float:
-        """One number to compare answers by; an answer without ground is worth nothing, however complete."""
-        return self.grounded * (0.4 + 0.6 * self.complete)
-
-
 class Source(BaseModel):
-    """A cited passage. `number` is its citation in the answer, `place` where it stands, as `file:line`."""
+    """A cited passage: `number` is its citation in the answer, `text` what it says.
+
+    `place` is where it stands, for people: `docs/guide.md:120-134`, or `report.pdf#page=3`. The same for programs are
+    `path`, below the folder that was indexed, `start_line` to `end_line`, counted from 1, and `page` where there are
+    pages. Sources of runs that an older version began have `place` only.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     number: int
     place: str
     heading: str = ""
+    path: str = ""
+    start_line: int = 0
+    end_line: int = 0
+    page: int | None = None
+    text: str = ""
 
 
 class Answerer(Protocol):
-    """Rewrites questions, answers them from passages, and judges answers. All methods raise ModelError."""
+    """Rewrites questions, and answers them from passages. All methods raise ModelError."""
 
     def describe(self) -> str:
         """One line for people: what answers, and where it runs."""
@@ -65,10 +60,6 @@ class Answerer(Protocol):
 
     async def answer(self, question: str, passages: Sequence[Passage], *, on_token: OnToken | None = None) -> Answer:
         """An answer from these passages alone, with citations such as `[2]` for the second passage."""
-        ...
-
-    async def evaluate(self, question: str, answer: Answer, passages: Sequence[Passage]) -> Evaluation:
-        """How far the answer is borne out by the passages, and answers all of the question."""
         ...
 
 
@@ -89,8 +80,18 @@ def with_sources(answer: Answer, passages: Sequence[Passage]) -> tuple[str, list
         return f"{match.group(1)}[{numbers.setdefault(cited, len(numbers) + 1)}]"
 
     text = _CITATION.sub(renumbered, answer.text)
-    sources = [
-        Source(number=number, place=passages[cited - 1].place, heading=" › ".join(passages[cited - 1].heading))
-        for cited, number in numbers.items()
-    ]
-    return text, sources
+    return text, [source_of(number, passages[cited - 1]) for cited, number in numbers.items()]
+
+
+def source_of(number: int, passage: Passage) -> Source:
+    """A passage as the source that a citation of this number stands for."""
+    return Source(
+        number=number,
+        place=passage.place,
+        heading=" › ".join(passage.heading),
+        path=passage.source,
+        start_line=passage.start_line,
+        end_line=passage.end_line,
+        page=passage.page,
+        text=passage.text,
+    )

@@ -41,6 +41,7 @@ class Passage(BaseModel):
     heading: list[str] = []
     start_line: int
     end_line: int
+    page: int | None = None
     score: float
 
     @property

@@ -33,6 +33,9 @@ EMBEDDING_TEXT = "embedding.embeddings.{}.embedding.text"
 DOCUMENT = "retrieval.documents.{}.document."
 DOCUMENT_ID, DOCUMENT_SCORE, DOCUMENT_CONTENT, DOCUMENT_METADATA = "id", "score", "content", "metadata"
 
+EVALUATION = "evaluations.{}.evaluation."
+EVALUATION_NAME, EVALUATION_SCORE, EVALUATION_BY = "name", "score", "annotator_kind"
+
 TOOL_NAME, TOOL_DESCRIPTION, TOOL_PARAMETERS = "tool.name", "tool.description", "tool.parameters"
 
 RUN, FLOW, STEP = "everstep.run_id", "everstep.flow", "everstep.step"

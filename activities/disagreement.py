@@ -1,0 +1,89 @@
+"""Where several answers to one question differ: statements that contradict each other, and those that stand alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+from activities.embeddings import Embedder
+from activities.evaluations import Disagreement
+from activities.evidence import cosine, reversal
+from activities.excerpts import words_of
+from activities.facts import numbers, stems
+
+_SAME = 0.8
+"""Cosine from which two statements say the same."""
+_SAME_MATTER = 0.6
+"""Cosine from which two statements are on the same matter, if they share most of their words too."""
+
+
+async def disagreements(embedder: Embedder, answers: Mapping[str, Sequence[str]]) -> list[Disagreement]:
+    """Where answers differ, as far as numbers, denials and opposite words tell; contradictions first.
+
+    Args:
+        embedder: Measures nearness in meaning.
+        answers: The statements of each answer, by the answer's name.
+
+    Raises:
+        ModelError: the embedder failed.
+    """
+    if len(answers) < 2:
+        return []
+    texts = list(dict.fromkeys(text for statements in answers.values() for text in statements))
+    vectors = dict(zip(texts, await embedder.embed(texts), strict=True))
+    near = {frozenset((one, other)): cosine(vectors[one], vectors[other]) for one, other in combinations(texts, 2)}
+    return [*_contradictions(answers, near), *alone(answers, near)]
+
+
+def makers(answers: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Each statement once, with the names of the answers that make it in the same words."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for name, statements in answers.items():
+        for text in statements:
+            found.setdefault(words_of(text), (text, []))[1].append(name)
+    return dict(found.values())
+
+
+def alone(answers: Mapping[str, Sequence[str]], near: Mapping[frozenset[str], float]) -> list[Disagreement]:
+    """Statements that no other answer makes, in these words or near ones."""
+    found: list[Disagreement] = []
+    for name, statements in answers.items():
+        others = [text for other, theirs in answers.items() if other != name for text in theirs]
+        found += [
+            Disagreement(kind="alone", by=name, statement=text)
+            for text in statements
+            if not any(_says(text, other, near) for other in others)
+        ]
+    return found
+
+
+def _contradictions(answers: Mapping[str, Sequence[str]], near: Mapping[frozenset[str], float]) -> list[Disagreement]:
+    found: list[Disagreement] = []
+    for one, other in combinations(answers, 2):
+        for ours in answers[one]:
+            for theirs in answers[other]:
+                why = _against(ours, theirs, near)
+                if why:
+                    told = Disagreement(
+                        kind="contradicts", by=one, statement=ours, other=other, other_statement=theirs, why=why
+                    )
+                    found.append(told)
+    return found
+
+
+def _against(one: str, other: str, near: Mapping[frozenset[str], float]) -> str:
+    """Why two statements cannot both be true; nothing where they may."""
+    if words_of(one) == words_of(other) or near[frozenset((one, other))] < _SAME_MATTER:
+        return ""
+    ours, theirs = stems(one) - numbers(one), stems(other) - numbers(other)
+    if len(ours & theirs) < 0.6 * max(len(ours), len(theirs), 1):
+        return ""
+    if numbers(one) and numbers(other) and not numbers(one) & numbers(other):
+        return f"one says {', '.join(sorted(numbers(one)))}, the other {', '.join(sorted(numbers(other)))}"
+    return reversal(one, other, "the other")
+
+
+def _says(text: str, other: str, near: Mapping[frozenset[str], float]) -> bool:
+    if words_of(text) in words_of(other) or words_of(other) in words_of(text):
+        return True
+    return near[frozenset((text, other))] >= _SAME
