@@ -80,7 +80,7 @@ class ChatJudge:
                 found = await self._evidence.evaluate(question, answer, passages, parts=parts)
                 return told_of(call, found.model_copy(update={"judge": f"{found.judge}, as the {_excuse(error)}"}))
             statements = await self._statements(made, passages, verdict)
-            covered = await self._parts(asked, made, verdict)
+            covered = await self._parts(asked, made, passages, verdict)
             return told_of(call, verdict_of(statements, covered, verdict.remarks, self.describe()))
 
     async def compare(self, question: str, answers: Mapping[str, Sequence[str]]) -> list[Disagreement]:
@@ -103,17 +103,19 @@ class ChatJudge:
     async def _statements(
         self, made: Sequence[Claim], passages: Sequence[Passage], verdict: _Verdict
     ) -> list[Statement]:
+        """The model's word on each statement, and the evidence on those where that is no proof."""
         judged = {one.number: one for one in verdict.statements}
-        by_evidence = await self._evidence.ground(made, passages)
-        return [
-            found if (said := judged.get(number)) is None else _checked(found, said, passages)
-            for number, found in enumerate(by_evidence, 1)
-        ]
+        found = [_judged(claim, judged.get(number), passages) for number, claim in enumerate(made, 1)]
+        left = [claim for claim, one in zip(made, found, strict=True) if one is None]
+        by_evidence = iter(await self._evidence.ground(left, passages)) if left else iter(())
+        return [one or next(by_evidence) for one in found]
 
-    async def _parts(self, asked: Sequence[str], made: Sequence[Claim], verdict: _Verdict) -> list[QuestionPart]:
+    async def _parts(
+        self, asked: Sequence[str], made: Sequence[Claim], passages: Sequence[Passage], verdict: _Verdict
+    ) -> list[QuestionPart]:
         judged = {one.number: min(max(one.covered, 0.0), 1.0) for one in verdict.parts}
         if not set(range(1, len(asked) + 1)) <= judged.keys():
-            return await self._evidence.cover(asked, [claim.text for claim in made])
+            return await self._evidence.cover(asked, made, passages)
         return [
             QuestionPart(question=part, covered=judged[number] >= 0.5, score=judged[number])
             for number, part in enumerate(asked, 1)
@@ -173,25 +175,16 @@ def _pairs(said: Sequence[tuple[str, list[str]]], found: Sequence[_Contradiction
     ]
 
 
-def _checked(found: Statement, said: _StatementVerdict, passages: Sequence[Passage]) -> Statement:
-    """The model's word on a statement if its quote is one, else what the evidence says."""
-    if not said.supported:
-        why = said.why or found.why or "the sources do not say this"
-        return found.model_copy(update={"supported": False, "score": min(found.score, 0.4), "why": why})
+def _judged(claim: Claim, said: _StatementVerdict | None, passages: Sequence[Passage]) -> Statement | None:
+    """The model's word on a statement; None where it said nothing, or where its quote is in no passage."""
+    if said is None:
+        return None
     quoted = _quoted(said, passages)
-    if quoted is None:
-        return (
-            found
-            if found.supported
-            else found.model_copy(update={"why": f"{found.why}; the judge's quote is in no source"})
-        )
-    return Statement(
-        text=found.text,
-        supported=True,
-        score=max(found.score, 0.8),
-        place=quoted.place(said.quote),
-        evidence=said.quote,
-    )
+    place, evidence = (quoted.place(said.quote), said.quote) if quoted else ("", "")
+    if not said.supported:
+        why = said.why or "the sources do not say this"
+        return Statement(text=claim.text, supported=False, score=0.0, place=place, evidence=evidence, why=why)
+    return Statement(text=claim.text, supported=True, score=1.0, place=place, evidence=evidence) if quoted else None
 
 
 def _quoted(said: _StatementVerdict, passages: Sequence[Passage]) -> Excerpt | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from activities.embeddings import Embedder
 from activities.evaluations import QuestionPart
 from activities.evidence import cosine
-from activities.facts import numbers, stem
+from activities.facts import numbers, stem, stems
 from activities.text import terms
 
-COVERED = 0.5
+COVERED = 0.55
 """The score from which a part counts as covered."""
 
 _NEAR = 0.8
@@ -40,38 +41,59 @@ def question_parts(question: str) -> list[str]:
     return parts if len(parts) > 1 else [whole]
 
 
+class Said(NamedTuple):
+    """A statement of an answer, and the headings that its sources stand under: what they name is said too."""
+
+    text: str
+    headings: str = ""
+
+
 async def covered_parts(
-    embedder: Embedder, parts: Sequence[str], statements: Sequence[str], *, headings: str = ""
+    embedder: Embedder, parts: Sequence[str], statements: Sequence[Said], *, known: str = ""
 ) -> list[QuestionPart]:
-    """How far an answer covers each part of a question.
+    """How far an answer covers each part of a question: as far as the statement that covers it best.
 
     Args:
         embedder: Measures nearness in meaning.
         parts: What is asked.
         statements: What the answer says.
-        headings: Those that its sources stand under: what they name is said too.
+        known: All that the sources say. What is asked in words that they do not have is hardly answered by them.
 
     Raises:
         ModelError: the embedder failed.
     """
-    vectors = dict(zip((*parts, *statements), await embedder.embed([*parts, *statements]), strict=True))
-    said = {stem(term) for text in (headings, *statements) for term in terms(text)}
-    found: list[QuestionPart] = []
-    for part in parts:
-        near = {text: cosine(vectors[part], vectors[text]) for text in statements}
-        score = 0.5 * _share(part, said) + 0.5 * min(max([*near.values(), 0.0]) / _NEAR, 1.0)
-        if _ASKS_FOR_A_NUMBER.search(part) and not any(numbers(text) for text in statements if near[text] >= 0.3):
-            score /= 2  # it may be on the matter, but the number that was asked for is not there
-        found.append(QuestionPart(question=part, covered=score >= COVERED, score=round(score, 3)))
-    return found
+    texts = list(dict.fromkeys((*parts, *(one.text for one in statements))))
+    vectors = dict(zip(texts, await embedder.embed(texts), strict=True))
+    unknown = stems(" ".join(parts)) - stems(known) if known else set[str]()
+    found = [
+        max((_covered(part, one, cosine(vectors[part], vectors[one.text]), unknown) for one in statements), default=0.0)
+        for part in parts
+    ]
+    lacking = _numbers_lacking(parts, statements, found)
+    scores = [round(score / 2 if at in lacking else score, 3) for at, score in enumerate(found)]
+    return [
+        QuestionPart(question=part, covered=score >= COVERED, score=score)
+        for part, score in zip(parts, scores, strict=True)
+    ]
 
 
-def _share(part: str, said: set[str]) -> float:
-    asked = {stem(term) for term in terms(part)}
-    return len(asked & said) / len(asked) if asked else 1.0
+def _covered(part: str, said: Said, near: float, unknown: set[str]) -> float:
+    asked = stems(part)
+    held = len(asked & stems(f"{said.headings} {said.text}"))
+    share = held / (len(asked) + len(asked & unknown)) if asked else 1.0
+    return 0.5 * share + 0.5 * min(max(near, 0.0) / _NEAR, 1.0)
 
 
-def missing_terms(question: str, statements: Sequence[str], headings: str = "") -> list[str]:
+def _numbers_lacking(parts: Sequence[str], statements: Sequence[Said], scores: Sequence[float]) -> set[int]:
+    """Which parts ask for a number that the answer does not have: it may be on the matter, and not say how many."""
+    asking = sorted(
+        (at for at, part in enumerate(parts) if _ASKS_FOR_A_NUMBER.search(part)), key=lambda at: -scores[at]
+    )
+    told = {number for one in statements for number in numbers(one.text)}
+    return set(asking[len(told) :])
+
+
+def missing_terms(question: str, statements: Sequence[Said]) -> list[str]:
     """The question's terms that an answer does not mention."""
-    said = {stem(term) for text in (headings, *statements) for term in terms(text)}
+    said = stems(" ".join(f"{one.headings} {one.text}" for one in statements))
     return [term for term in dict.fromkeys(terms(question)) if stem(term) not in said]

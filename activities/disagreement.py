@@ -9,12 +9,15 @@ from activities.embeddings import Embedder
 from activities.evaluations import Disagreement
 from activities.evidence import cosine, reversal
 from activities.excerpts import words_of
-from activities.facts import numbers, stems
+from activities.facts import listed, names, numbers, shared_words, stems
 
 _SAME = 0.8
 """Cosine from which two statements say the same."""
-_SAME_MATTER = 0.6
+_SAME_MATTER = 0.5
 """Cosine from which two statements are on the same matter, if they share most of their words too."""
+
+_SAME_WORDS = 0.5
+"""The share of either's words that the other has."""
 
 
 async def disagreements(embedder: Embedder, answers: Mapping[str, Sequence[str]]) -> list[Disagreement]:
@@ -27,9 +30,9 @@ async def disagreements(embedder: Embedder, answers: Mapping[str, Sequence[str]]
     Raises:
         ModelError: the embedder failed.
     """
-    if len(answers) < 2:
+    texts = list(makers(answers))
+    if len(answers) < 2 or all(len(names) == len(answers) for names in makers(answers).values()):
         return []
-    texts = list(dict.fromkeys(text for statements in answers.values() for text in statements))
     vectors = dict(zip(texts, await embedder.embed(texts), strict=True))
     near = {frozenset((one, other)): cosine(vectors[one], vectors[other]) for one, other in combinations(texts, 2)}
     return [*_contradictions(answers, near), *alone(answers, near)]
@@ -75,11 +78,12 @@ def _against(one: str, other: str, near: Mapping[frozenset[str], float]) -> str:
     """Why two statements cannot both be true; nothing where they may."""
     if words_of(one) == words_of(other) or near[frozenset((one, other))] < _SAME_MATTER:
         return ""
-    ours, theirs = stems(one) - numbers(one), stems(other) - numbers(other)
-    if len(ours & theirs) < 0.6 * max(len(ours), len(theirs), 1):
+    if min(shared_words(one, stems(other)), shared_words(other, stems(one))) < _SAME_WORDS:
         return ""
-    if numbers(one) and numbers(other) and not numbers(one) & numbers(other):
-        return f"one says {', '.join(sorted(numbers(one)))}, the other {', '.join(sorted(numbers(other)))}"
+    for found in (numbers, names):
+        ours, theirs = found(one) - found(other), found(other) - found(one)
+        if ours and theirs:
+            return f"one says {listed(ours)}, the other {listed(theirs)}"
     return reversal(one, other, "the other")
 
 

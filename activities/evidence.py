@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from activities.embeddings import Embedder
 from activities.excerpts import Excerpt, Unit
-from activities.facts import denied_otherwise, listed, names, numbers, opposite_words, stems
+from activities.facts import denied_otherwise, listed, names, numbers, opposite_words, shared_words, stems
 
 SUPPORT = 0.6
 """The score from which a statement counts as borne out."""
@@ -81,40 +81,39 @@ def _candidates(statement: str, where: Sequence[Excerpt]) -> list[Unit]:
 
 
 def _best(statement: str, units: Sequence[Unit], vectors: dict[str, list[float]]) -> Finding:
-    findings = [_weighed(statement, unit, cosine(vectors[statement], vectors[unit.text])) for unit in units]
-    best, _ = max(findings, key=lambda pair: pair[0].score)
-    if best.supported:
-        return best
+    weighed = [_weighed(statement, unit, cosine(vectors[statement], vectors[unit.text])) for unit in units]
+    best = max(weighed, key=lambda one: one.finding.score)
     # What is wrong is told of the sentence that is nearest, not of the one that happens to lack it.
-    nearest, _ = max(findings, key=lambda pair: pair[1])
-    return nearest
+    nearest = max(weighed, key=lambda one: one.likeness)
+    return nearest.finding if nearest.reversed or not best.finding.supported else best.finding
 
 
-def _weighed(statement: str, unit: Unit, near: float) -> tuple[Finding, float]:
-    """What one sentence says to a statement, and how near they are, whatever is wrong."""
-    said = stems(statement)
+class _Weighed(NamedTuple):
+    """What one sentence says to a statement; how near they are, whatever is wrong; whether it says the opposite."""
+
+    finding: Finding
+    likeness: float
+    reversed: bool = False
+
+
+def _weighed(statement: str, unit: Unit, near: float) -> _Weighed:
     held = stems(f"{unit.excerpt.heading} {unit.text}")
-    likeness = 0.55 * len(said & held) / max(len(said), 1) + 0.45 * min(max(near, 0.0) / _NEAR, 1.0)
-    why, factor = contradiction(statement, unit.text, unit.around), _FALSE
-    if not why:
-        unknown = {name for name in names(statement) if name not in unit.excerpt.everything}
-        why, factor = (f"the source does not name {listed(unknown)}", _UNKNOWN_NAME) if unknown else ("", 1.0)
+    likeness = 0.55 * shared_words(statement, held) + 0.45 * min(max(near, 0.0) / _NEAR, 1.0)
+    invented = numbers(statement) - numbers(f"{unit.text} {unit.around}")
+    unknown = {name for name in names(statement) if name not in unit.excerpt.everything}
+    opposite = reversal(statement, unit.text, "the source")
+    if invented:
+        why, factor = f"the source does not say {listed(invented)}", _FALSE
+    elif opposite:
+        why, factor = opposite, _FALSE
+    elif unknown:
+        why, factor = f"the source does not name {listed(unknown)}", _UNKNOWN_NAME
+    else:
+        why, factor = "", 1.0
     score = likeness * factor
     if not why and score < SUPPORT:
         why = "the source does not say this"
-    return Finding(round(score, 3), unit, why), likeness
-
-
-def contradiction(statement: str, sentence: str, around: str = "") -> str:
-    """What a statement says otherwise than a sentence on the same matter: a number, a denial, an opposite; or nothing.
-
-    Args:
-        statement: What is checked.
-        sentence: What it is checked by.
-        around: Text beside the sentence, whose numbers count too.
-    """
-    invented = numbers(statement) - numbers(f"{sentence} {around}")
-    return f"the source does not say {listed(invented)}" if invented else reversal(statement, sentence, "the source")
+    return _Weighed(Finding(round(score, 3), unit, why), likeness, bool(opposite))
 
 
 def reversal(statement: str, sentence: str, speaker: str) -> str:

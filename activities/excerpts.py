@@ -14,6 +14,7 @@ from activities.vectors import Passage
 
 _WORD = re.compile(r"\w+(?:[.\-/:'_]\w+)*")
 _FENCE = re.compile(r"\s*(```|~~~)")
+_FOOTNOTE = re.compile(r"\[\^[\w-]+\]")
 _SHORT_WORDS = 12
 
 
@@ -36,7 +37,7 @@ class Excerpt:
     """
 
     def __init__(self, text: str, *, source: str = "", heading: Sequence[str] = (), start_line: int = 1) -> None:
-        self.text = text
+        self.text = _FOOTNOTE.sub("", text)
         self.source = source
         self.heading = " › ".join(heading)
         self._start = start_line

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from activities.text import terms
 
@@ -24,12 +25,21 @@ _WORD_NUMBERS = {word: str(number) for number, word in enumerate(_ONES) if word 
 _WORD_NUMBERS |= {"twenty": "20", "thirty": "30", "forty": "40", "fifty": "50", "hundred": "100", "thousand": "1000"}
 _WORD_NUMBERS |= {"dozen": "12", "twice": "2", "half": "0.5"}
 
-_DENIALS = frozenset({"not", "never", "cannot", "neither", "nor", "without", "hardly"})
-_NONE = frozenset({"no", "none", "nobody", "nothing", "nowhere"})
+_VERB = 3
+_DENIALS = {
+    "not": _VERB,
+    "never": _VERB,
+    "cannot": _VERB,
+    "neither": 2,
+    "nor": 2,
+    "hardly": 2,
+    "without": 1,
+    "unless": 1,
+}
+"""Words that deny, and how many words of content behind them they cover."""
+_NONE = {"no": 2, "none": 2, "nobody": 2, "nothing": 2, "nowhere": 2}
 """They deny the word before them too: "it asks nobody" denies the asking."""
-_REACH = 3
-"""How many words of content a denial covers."""
-_STOPS = frozenset(".,;:!?–—()")
+_STOPS = frozenset([*".,;:!?–—()", "but", "while", "because", "whereas"])
 
 _OPPOSITES = [
     tuple(re.compile(rf"\b(?:{side})\b", re.IGNORECASE) for side in pair)
@@ -89,41 +99,64 @@ def stems(text: str) -> set[str]:
     return {stem(term) for term in terms(text)}
 
 
-def denials(text: str) -> dict[str, set[bool]]:
-    """For each stem of a text whether it is denied, where it stands: `{False}`, `{True}`, or both.
+class Denial(NamedTuple):
+    """A word that denies: the stems that it covers, and whether it denies a verb ("does not") or a thing ("no")."""
+
+    covers: set[str]
+    of_a_verb: bool
+
+
+class Denials(NamedTuple):
+    """What a text says and denies: for each stem whether it stands denied, not, or both; and each word that denies."""
+
+    said: dict[str, set[bool]]
+    each: list[Denial]
+
+
+def denials(text: str) -> Denials:
+    """What a text denies.
 
     Example:
-        denials("nobody approves refunds")["approv"] == {True}
+        denials("nobody approves refunds, they wait").each == [Denial({"approv", "refund"}, of_a_verb=False)]
     """
-    said: dict[str, set[bool]] = {}
+    found = Denials({}, [])
     words = [word.lower().replace("’", "'") for word in _WORDS.findall(text)]
     before: list[str] = []
     reach = 0
     for at, word in enumerate(words):
         if word in _STOPS:
             before, reach = [], 0
-        elif _denies(word) and not _is_a_bound(words[at + 1 : at + 3]):
-            reach = _REACH
-            if word in _NONE:
-                for one in before:
-                    said[one].discard(False)
-                    said[one].add(True)
-        else:
-            found = [stem(term) for term in terms(word)]
-            for one in found:
-                said.setdefault(one, set()).add(reach > 0)
-            if found:
-                before, reach = found, reach - 1
-    return said
+        elif _reach(word) and not _is_a_bound(words[at + 1 : at + 3]):
+            reach = _reach(word)
+            found.each.append(Denial(set(before) if word in _NONE else set(), of_a_verb=reach == _VERB))
+        elif stemmed := [stem(term) for term in terms(word)]:
+            for one in stemmed:
+                found.said.setdefault(one, set()).add(reach > 0)
+            if reach:
+                found.each[-1].covers.update(stemmed)
+            before, reach = stemmed, max(reach - 1, 0)
+    for one in found.each:
+        for word in one.covers:
+            found.said.setdefault(word, set()).add(True)
+    return found
 
 
 def denied_otherwise(claim: str, source: str) -> bool:
-    """Whether one of two texts on the same matter denies what the other says."""
+    """Whether a claim denies what a source on the same matter says, or says what that denies.
+
+    A source denies many things beside the matter ("runs without an id …"), so that only its verbs are looked at.
+    """
     ours, theirs = denials(claim), denials(source)
-    shared = ours.keys() & theirs.keys()
-    apart = [one for one in shared if not ours[one] & theirs[one]]
-    alike = [one for one in shared if True in ours[one] & theirs[one]]
-    return len(apart) > len(alike)
+    if any(2 * len(_affirmed(theirs, one)) >= len(one.covers) > 0 for one in ours.each if _affirmed(theirs, one)):
+        return True
+    return any(2 * len(_affirmed(ours, one)) > len(one.covers) for one in theirs.each if one.of_a_verb)
+
+
+def _affirmed(found: Denials, denial: Denial) -> set[str]:
+    """What a text says of that which another one denies; nothing if it denies as much of it."""
+    said = {word for word in denial.covers if word in found.said}
+    affirmed = {word for word in said if True not in found.said[word]}
+    return affirmed if 2 * len(affirmed) > len(said) else set()
 
 
 def opposite_words(claim: str, source: str) -> tuple[str, str] | None:
@@ -136,6 +169,17 @@ def opposite_words(claim: str, source: str) -> tuple[str, str] | None:
     return None
 
 
+def shared_words(text: str, held: set[str]) -> float:
+    """The share of a text's words that are held, 0 to 1; a name of several parts is one word.
+
+    Args:
+        text: Whose words count.
+        held: Stems, as `stems` gives them.
+    """
+    words = [found for word in text.split() if (found := stems(word))]
+    return sum(not found.isdisjoint(held) for found in words) / len(words) if words else 0.0
+
+
 def listed(found: Iterable[str]) -> str:
     """Names or numbers for people, in a fixed order."""
     return ", ".join(sorted(found))
@@ -146,8 +190,9 @@ def _plain(number: str) -> str:
     return number.rstrip("0").rstrip(".") if "." in number else number
 
 
-def _denies(word: str) -> bool:
-    return word in _DENIALS or word in _NONE or word.endswith("n't")
+def _reach(word: str) -> int:
+    """How many words of content a word denies; 0 for one that denies nothing."""
+    return _DENIALS.get(word) or _NONE.get(word) or (_VERB if word.endswith("n't") else 0)
 
 
 def _is_a_bound(following: list[str]) -> bool:

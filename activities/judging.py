@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from activities.answers import Answer
-from activities.completeness import covered_parts, missing_terms, question_parts
+from activities.completeness import Said, covered_parts, missing_terms, question_parts
 from activities.disagreement import disagreements
 from activities.embeddings import Embedder
 from activities.evaluations import NOTHING_FOUND, Disagreement, Evaluation, QuestionPart, Statement
@@ -51,9 +51,8 @@ class EvidenceJudge:
         with EvaluatorCall("judge answer", "CODE", answer.text) as call:
             made = claims(answer.text)
             statements = await self.ground(made, passages)
-            headings = headings_of(made, passages)
-            covered = await self.cover(parts or question_parts(question), [claim.text for claim in made], headings)
-            missing = missing_terms(question, [claim.text for claim in made], headings)
+            covered = await self.cover(parts or question_parts(question), made, passages)
+            missing = missing_terms(question, said_in(made, passages))
             remarks = f"Says nothing of: {', '.join(missing)}." if missing else ""
             return told_of(call, verdict_of(statements, covered, remarks, self.describe()))
 
@@ -69,9 +68,12 @@ class EvidenceJudge:
         findings = await find_evidence(self._embedder, [claim.text for claim in made], sources)
         return [_statement(claim.text, finding) for claim, finding in zip(made, findings, strict=True)]
 
-    async def cover(self, parts: Sequence[str], statements: Sequence[str], headings: str = "") -> list[QuestionPart]:
+    async def cover(
+        self, parts: Sequence[str], made: Sequence[Claim], passages: Sequence[Passage]
+    ) -> list[QuestionPart]:
         """How far statements cover each part of a question."""
-        return await covered_parts(self._embedder, parts, statements, headings=headings)
+        known = "\n".join(f"{' '.join(passage.heading)} {passage.text}" for passage in passages)
+        return await covered_parts(self._embedder, parts, said_in(made, passages), known=known)
 
     async def compare(self, question: str, answers: Mapping[str, Sequence[str]]) -> list[Disagreement]:
         """See `activities.evaluations.Judge`."""
@@ -120,7 +122,17 @@ def _statement(text: str, finding: Finding) -> Statement:
     )
 
 
-def headings_of(made: Sequence[Claim], passages: Sequence[Passage]) -> str:
-    """The headings of all that is cited: what they name is said by the sentences below them."""
-    cited = {number for claim in made for number in claim.cited if 1 <= number <= len(passages)}
-    return " ".join(title for number in sorted(cited) for title in passages[number - 1].heading)
+def said_in(made: Sequence[Claim], passages: Sequence[Passage]) -> list[Said]:
+    """Statements with the headings of the passages that they cite."""
+    return [
+        Said(
+            claim.text,
+            " ".join(
+                title
+                for number in claim.cited
+                if 1 <= number <= len(passages)
+                for title in passages[number - 1].heading
+            ),
+        )
+        for claim in made
+    ]

@@ -15,9 +15,9 @@ CONTRADICTED = 0.5
 class Score(BaseModel):
     """What the answer of one strategy is worth, each from 0 to 1, and why.
 
-    `grounded` is the share of its statements that its sources bear out (`supported` of `statements`), `complete` how
-    far it covers the question, `agreed` the share of its statements that no other answer contradicts with as good a
-    ground.
+    `found` says whether it answers any part of the question at all. `grounded` is the share of its statements that its
+    sources bear out (`supported` of `statements`), `complete` how far it covers the question, `agreed` the share of its
+    statements that no other answer contradicts with as good a ground.
     """
 
     strategy: str
@@ -37,13 +37,13 @@ class Score(BaseModel):
 
 
 def score_of(strategy: str, verdict: Evaluation, *, found: bool) -> Score:
-    """A verdict in numbers, before answers are compared."""
+    """A verdict in numbers, before answers are compared. `found` says whether there is an answer."""
     return Score(
         strategy=strategy,
         score=round(verdict.score, 3),
         grounded=round(verdict.grounded, 3),
         complete=round(verdict.complete, 3),
-        found=found,
+        found=found and any(part.covered for part in verdict.parts),
         supported=sum(one.supported for one in verdict.statements),
         statements=len(verdict.statements),
         remarks=verdict.remarks,

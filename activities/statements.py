@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from activities.text import sentences, terms
 
+_FOOTNOTE = re.compile(r"\[\^[\w-]+\]")
 _CITATIONS = re.compile(r"\s*\[\d+(?:\s*,\s*\d+)*\]")
 _NUMBER = re.compile(r"\d+")
 _BEHIND_THE_STOP = re.compile(r"([.!?:])((?:\s*\[\d+(?:\s*,\s*\d+)*\])+)")
@@ -31,7 +32,7 @@ def claims(answer: str) -> list[Claim]:
     """
     found: list[Claim] = []
     for line in answer.splitlines():
-        found += _of_paragraph(_BEHIND_THE_STOP.sub(r"\2\1", line))
+        found += _of_paragraph(_BEHIND_THE_STOP.sub(r"\2\1", _FOOTNOTE.sub("", line)))
     everything = tuple(dict.fromkeys(number for claim in found for number in claim.cited))
     return [claim if claim.cited else claim._replace(cited=everything) for claim in found]
 

@@ -18,6 +18,7 @@ from activities.evidence import find_evidence
 from activities.excerpts import Excerpt
 from activities.judging import EvidenceJudge
 from activities.knowledge import Knowledge
+from activities.statements import claims
 from activities.vectors import VectorStore
 from activities.vectors_edge import EdgeEngine
 from evaluation.labelled import ROOT, Question, documents, spots
@@ -154,7 +155,7 @@ async def _outcome(embedder: Embedder, question: Question, one: Evaluated) -> Ou
 
 async def correctness(embedder: Embedder, expected: Sequence[str], answer: str) -> float:
     """How much of the expected answer an answer says, 0 to 1: the evidence for it, looked for in the answer."""
-    said = [Excerpt(answer)]
+    said = [Excerpt("\n\n".join(claim.text for claim in claims(answer)))]
     findings = await find_evidence(embedder, expected, [said] * len(expected))
     return sum(one.score if one.supported else 0.0 for one in findings) / len(findings)
 

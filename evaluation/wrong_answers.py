@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import cycle, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,7 +35,9 @@ KINDS = {
     "contradiction": "another strategy says the wrong thing: contradiction between answers",
 }
 _AUXILIARY = re.compile(r"\b(is|are|was|has|have|had|does|do|may|can|must|would|will)\b(?! not\b)")
-_VERB = re.compile(r"\b(\w+s) (?=\w)")
+_VERB = re.compile(
+    r"\b(needs|tries|takes|raises|says|depends|scrapes|makes|goes|installs|waits|continues|holds|counts|use) (?=\w)"
+)
 _NUMBER = re.compile(r"\d[\d,.]*\d|\d")
 _DISTRACTORS = 3
 
@@ -62,7 +63,8 @@ async def try_all(knowledge: Knowledge, questions: Sequence[Question], root: Pat
     found: list[Case] = []
     for at, question in enumerate(answerable):
         passages = await _passages(knowledge, question, root)
-        other = next(islice(cycle(answerable), at + 1, None))
+        elsewhere = [one for one in answerable[at + 1 :] + answerable[:at] if not _told_by(passages, one, root)]
+        other = elsewhere[0]
         found += await _statements(knowledge.judge, question, other, passages)
         found += await _halves(knowledge.judge, question, passages)
         found += await _contradictions(knowledge.judge, question)
@@ -99,6 +101,11 @@ async def _passages(knowledge: Knowledge, question: Question, root: Path) -> lis
     others = await knowledge.index(INDEX).search_fused(question.question, vector, limit=10)
     known = {(one.source, one.start_line) for one in right}
     return right + [one for one in others if (one.source, one.start_line) not in known][:_DISTRACTORS]
+
+
+def _told_by(passages: Sequence[Passage], question: Question, root: Path) -> bool:
+    """Whether some passages are from a file that answers a question: what it says may be true of them too."""
+    return not {spot.path for spot in spots(question, root)}.isdisjoint(passage.source for passage in passages)
 
 
 def _holding(spot: Spot, root: Path) -> list[Passage]:

@@ -269,12 +269,12 @@ class RagFlow(Workflow):
     async def compare(self, ctx: Context, evs: list[Evaluated]) -> Compared:
         """Find where the answers contradict each other, and what only one of them says; rank them."""
         question: str = await ctx.store.get("ask.question")
-        told = {ev.strategy: [one.text for one in ev.statements] for ev in evs if ev.score.found}
+        told = {ev.strategy: [one.text for one in ev.statements] for ev in evs if ev.statements}
         found = await self.knowledge.judge.compare(question, told)
         ctx.write_event_to_stream(RagProgress(stage="compare", text=differences(found)))
         scores = scores_among([ev.score for ev in evs], {ev.strategy: ev.statements for ev in evs}, found)
         ranked = [ev.model_copy(update={"score": score}) for ev, score in zip(evs, scores, strict=True)]
-        ranked.sort(key=lambda ev: (-ev.score.score, STRATEGIES.index(ev.strategy)))
+        ranked.sort(key=lambda ev: (not ev.score.found, -ev.score.score, STRATEGIES.index(ev.strategy)))
         return Compared(evaluated=ranked, disagreements=found)
 
     @step
@@ -284,7 +284,7 @@ class RagFlow(Workflow):
         judged = {"disagreements": ev.disagreements, "judge": best.judge}
         await ctx.store.set("judged", {"scores": scores, **judged})
         if not best.score.found or best.score.score == 0:
-            return await _unanswered(ctx, best.score.remarks or "The documents do not hold the answer.")
+            return await _unanswered(ctx, f"The documents do not hold the answer. {best.score.remarks}".strip())
         ask: dict[str, Any] = await ctx.store.get("ask")
         draft: dict[str, Any] = {
             "answer": best.answer,

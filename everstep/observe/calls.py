@@ -1,4 +1,4 @@
-"""Spans for what a step does outside: a chat model, embeddings, a search, a tool, a judgement. They hang under the step's own span.
+"""Spans for what a step does outside: models, embeddings, searches, tools, judgements. They hang under the step's own.
 
 Outside of a step, and where nothing is traced, they cost one look and do nothing. Tokens are counted by the metrics of
 the worker as well.
