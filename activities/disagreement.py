@@ -16,6 +16,9 @@ _SAME = 0.8
 _SAME_MATTER = 0.5
 """Cosine from which two statements are on the same matter, if they share most of their words too."""
 
+_FEW = 4
+"""More names or numbers than that are a list, and lists may differ."""
+
 _SAME_WORDS = 0.5
 """The share of either's words that the other has."""
 
@@ -82,7 +85,7 @@ def _against(one: str, other: str, near: Mapping[frozenset[str], float]) -> str:
         return ""
     for found in (numbers, names):
         ours, theirs = found(one) - found(other), found(other) - found(one)
-        if ours and theirs:
+        if ours and theirs and len(ours | theirs) <= _FEW:
             return f"one says {listed(ours)}, the other {listed(theirs)}"
     return reversal(one, other, "the other")
 

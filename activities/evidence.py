@@ -22,7 +22,10 @@ _NEAR = 0.85
 _CANDIDATES = 8
 """How many sentences, by shared words, are held against a statement; embedding more would cost more than it finds."""
 _FALSE = 0.2
+"""What is left of a score where a fact differs."""
 _UNKNOWN_NAME = 0.5
+_STRANGE = 0.7
+"""How much of its score a statement loses if no word of it is in the passage: it says something else then."""
 
 
 class Finding(NamedTuple):
@@ -39,7 +42,7 @@ class Finding(NamedTuple):
 
 
 async def find_evidence(
-    embedder: Embedder, statements: Sequence[str], sources: Sequence[Sequence[Excerpt]]
+    embedder: Embedder, statements: Sequence[str], sources: Sequence[Sequence[Excerpt]], *, whole: bool = True
 ) -> list[Finding]:
     """What the sources say to each statement.
 
@@ -47,6 +50,7 @@ async def find_evidence(
         embedder: Measures nearness in meaning.
         statements: One sentence each, without citations.
         sources: For each statement, where to look.
+        whole: They are all that is known, so that words which they do not have count against a statement.
 
     Raises:
         ModelError: the embedder failed.
@@ -65,7 +69,7 @@ async def find_evidence(
         elif not units:
             found.append(Finding(0.0, None, "the sources say nothing of it"))
         else:
-            found.append(_best(text, units, vectors))
+            found.append(_best(text, units, vectors, whole=whole))
     return found
 
 
@@ -80,8 +84,8 @@ def _candidates(statement: str, where: Sequence[Excerpt]) -> list[Unit]:
     return [unit for count, unit in shared[:_CANDIDATES] if count]
 
 
-def _best(statement: str, units: Sequence[Unit], vectors: dict[str, list[float]]) -> Finding:
-    weighed = [_weighed(statement, unit, cosine(vectors[statement], vectors[unit.text])) for unit in units]
+def _best(statement: str, units: Sequence[Unit], vectors: dict[str, list[float]], *, whole: bool) -> Finding:
+    weighed = [_weighed(statement, unit, cosine(vectors[statement], vectors[unit.text]), whole=whole) for unit in units]
     best = max(weighed, key=lambda one: one.finding.score)
     # What is wrong is told of the sentence that is nearest, not of the one that happens to lack it.
     nearest = max(weighed, key=lambda one: one.likeness)
@@ -96,7 +100,7 @@ class _Weighed(NamedTuple):
     reversed: bool = False
 
 
-def _weighed(statement: str, unit: Unit, near: float) -> _Weighed:
+def _weighed(statement: str, unit: Unit, near: float, *, whole: bool) -> _Weighed:
     held = stems(f"{unit.excerpt.heading} {unit.text}")
     likeness = 0.55 * shared_words(statement, held) + 0.45 * min(max(near, 0.0) / _NEAR, 1.0)
     invented = numbers(statement) - numbers(f"{unit.text} {unit.around}")
@@ -110,6 +114,8 @@ def _weighed(statement: str, unit: Unit, near: float) -> _Weighed:
         why, factor = f"the source does not name {listed(unknown)}", _UNKNOWN_NAME
     else:
         why, factor = "", 1.0
+    if whole:
+        factor *= 1 - _STRANGE * (1 - shared_words(statement, unit.excerpt.stems))
     score = likeness * factor
     if not why and score < SUPPORT:
         why = "the source does not say this"

@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
+from activities.facts import stems
 from activities.text import sentences
 from activities.vectors import Passage
 
@@ -77,6 +78,11 @@ class Excerpt:
     def everything(self) -> str:
         """All of it in lower case, with its headings and the name of its file."""
         return f"{self.source} {self.heading} {self.text}".lower()
+
+    @cached_property
+    def stems(self) -> set[str]:
+        """The stems of all its words, headings too."""
+        return stems(f"{self.heading} {self.text}")
 
     @cached_property
     def _lines(self) -> list[str]:

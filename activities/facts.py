@@ -46,7 +46,7 @@ _OPPOSITES = [
     for pair in (
         ("before", "after"),
         ("always", "never"),
-        ("at most", "at least"),
+        ("at most|up to|no more than", "at least|no less than"),
         ("more|longer|larger|higher|newer|faster", "less|fewer|shorter|smaller|lower|older|slower"),
         ("first|earliest|oldest", "last|latest|newest"),
         ("with", "without"),

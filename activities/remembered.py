@@ -34,6 +34,15 @@ class RememberingEmbedder:
         """Numbers in each vector."""
         return self._embedder.dimension
 
+    @property
+    def max_tokens(self) -> int:
+        """How much of a text counts."""
+        return self._embedder.max_tokens
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a text has. Raises ModelError."""
+        return self._embedder.count_tokens(text)
+
     def describe(self) -> str:
         """One line for people: which model, and where it runs."""
         return self._embedder.describe()

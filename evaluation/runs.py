@@ -156,7 +156,7 @@ async def _outcome(embedder: Embedder, question: Question, one: Evaluated) -> Ou
 async def correctness(embedder: Embedder, expected: Sequence[str], answer: str) -> float:
     """How much of the expected answer an answer says, 0 to 1: the evidence for it, looked for in the answer."""
     said = [Excerpt("\n\n".join(claim.text for claim in claims(answer)))]
-    findings = await find_evidence(embedder, expected, [said] * len(expected))
+    findings = await find_evidence(embedder, expected, [said] * len(expected), whole=False)
     return sum(one.score if one.supported else 0.0 for one in findings) / len(findings)
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from activities.answers import Answer
-from activities.documents import chunk_document, read_document
+from activities.chunking import chunk_document
+from activities.documents import read_document
+from activities.embeddings import Embedder
 from activities.evaluations import Judge
 from activities.knowledge import Knowledge
 from activities.vectors import Passage
@@ -95,7 +97,7 @@ def denied(text: str) -> str | None:
 async def _passages(knowledge: Knowledge, question: Question, root: Path) -> list[Passage]:
     """The passages in which the labels stand, and some others that a search finds."""
     where = spots(question, root)
-    right = [passage for spot in dict.fromkeys(where) for passage in _holding(spot, root)]
+    right = [passage for spot in dict.fromkeys(where) for passage in _holding(spot, root, knowledge.embedder)]
     right = list({passage.chunk_id: passage for passage in right}.values())
     vector = (await knowledge.embedder.embed([question.question]))[0]
     others = await knowledge.index(INDEX).search_fused(question.question, vector, limit=10)
@@ -108,8 +110,8 @@ def _told_by(passages: Sequence[Passage], question: Question, root: Path) -> boo
     return not {spot.path for spot in spots(question, root)}.isdisjoint(passage.source for passage in passages)
 
 
-def _holding(spot: Spot, root: Path) -> list[Passage]:
-    chunks = chunk_document(read_document(root / spot.path, root))
+def _holding(spot: Spot, root: Path, embedder: Embedder) -> list[Passage]:
+    chunks = chunk_document(read_document(root / spot.path, root), embedder.count_tokens)
     return [
         Passage(
             chunk_id=f"{chunk.source}#{chunk.position}",

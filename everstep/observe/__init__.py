@@ -1,6 +1,14 @@
 """Spans, metrics and logs of runs. Off, and free, unless the settings name an exporter: see docs/observability.md."""
 
-from everstep.observe.calls import Document, EmbeddingCall, EvaluatorCall, LlmCall, RetrieverCall, ToolCall
+from everstep.observe.calls import (
+    Document,
+    EmbeddingCall,
+    EvaluatorCall,
+    LlmCall,
+    RerankerCall,
+    RetrieverCall,
+    ToolCall,
+)
 from everstep.observe.logs import RunLogFilter
 from everstep.observe.port import use_tracing
 
@@ -9,6 +17,7 @@ __all__ = [
     "EmbeddingCall",
     "EvaluatorCall",
     "LlmCall",
+    "RerankerCall",
     "RetrieverCall",
     "RunLogFilter",
     "ToolCall",
