@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import NamedTuple
 
 from activities.embeddings import Embedder
@@ -49,7 +49,7 @@ class Said(NamedTuple):
 
 
 async def covered_parts(
-    embedder: Embedder, parts: Sequence[str], statements: Sequence[Said], *, known: str = ""
+    embedder: Embedder, parts: Sequence[str], statements: Sequence[Said], *, known: Set[str] = frozenset()
 ) -> list[QuestionPart]:
     """How far an answer covers each part of a question: as far as the statement that covers it best.
 
@@ -57,14 +57,14 @@ async def covered_parts(
         embedder: Measures nearness in meaning.
         parts: What is asked.
         statements: What the answer says.
-        known: All that the sources say. What is asked in words that they do not have is hardly answered by them.
+        known: The stems of all that the sources say. What is asked in other words is hardly answered by them.
 
     Raises:
         ModelError: the embedder failed.
     """
     texts = list(dict.fromkeys((*parts, *(one.text for one in statements))))
     vectors = dict(zip(texts, await embedder.embed(texts), strict=True))
-    unknown = stems(" ".join(parts)) - stems(known) if known else set[str]()
+    unknown = stems(" ".join(parts)) - known if known else frozenset[str]()
     found = [
         max((_covered(part, one, cosine(vectors[part], vectors[one.text]), unknown) for one in statements), default=0.0)
         for part in parts
@@ -77,7 +77,7 @@ async def covered_parts(
     ]
 
 
-def _covered(part: str, said: Said, near: float, unknown: set[str]) -> float:
+def _covered(part: str, said: Said, near: float, unknown: Set[str]) -> float:
     asked = stems(part)
     held = len(asked & stems(f"{said.headings} {said.text}"))
     share = held / (len(asked) + len(asked & unknown)) if asked else 1.0

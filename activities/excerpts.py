@@ -80,7 +80,7 @@ class Excerpt:
         return f"{self.source} {self.heading} {self.text}".lower()
 
     @cached_property
-    def stems(self) -> set[str]:
+    def stems(self) -> frozenset[str]:
         """The stems of all its words, headings too."""
         return stems(f"{self.heading} {self.text}")
 

@@ -6,7 +6,8 @@ Rule: words and patterns only. A difference that is found here is one; that none
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
+from functools import lru_cache
 from typing import NamedTuple
 
 from activities.text import terms
@@ -94,9 +95,10 @@ def stem(term: str) -> str:
     return term
 
 
-def stems(text: str) -> set[str]:
+@lru_cache(maxsize=4096)
+def stems(text: str) -> frozenset[str]:
     """The stems of a text's terms."""
-    return {stem(term) for term in terms(text)}
+    return frozenset(stem(term) for term in terms(text))
 
 
 class Denial(NamedTuple):
@@ -169,7 +171,7 @@ def opposite_words(claim: str, source: str) -> tuple[str, str] | None:
     return None
 
 
-def shared_words(text: str, held: set[str]) -> float:
+def shared_words(text: str, held: Set[str]) -> float:
     """The share of a text's words that are held, 0 to 1; a name of several parts is one word.
 
     Args:

@@ -72,7 +72,7 @@ class EvidenceJudge:
         self, parts: Sequence[str], made: Sequence[Claim], passages: Sequence[Passage]
     ) -> list[QuestionPart]:
         """How far statements cover each part of a question."""
-        known = "\n".join(f"{' '.join(passage.heading)} {passage.text}" for passage in passages)
+        known = frozenset[str]().union(*(Excerpt.of(passage).stems for passage in passages))
         return await covered_parts(self._embedder, parts, said_in(made, passages), known=known)
 
     async def compare(self, question: str, answers: Mapping[str, Sequence[str]]) -> list[Disagreement]:

@@ -112,7 +112,7 @@ async def ask(
 
 
 async def _asked(knowledge: Knowledge, question: Question, passages: int) -> list[Outcome]:
-    handler = RagFlow(knowledge).run(question=question.question, index=INDEX, passages=passages)
+    handler = RagFlow(knowledge, rerank="late").run(question=question.question, index=INDEX, passages=passages)
     evaluated: list[Evaluated] = []
     async for event in handler.stream_events():
         if isinstance(event, Evaluated):

@@ -66,8 +66,7 @@ async def try_all(knowledge: Knowledge, questions: Sequence[Question], root: Pat
     for at, question in enumerate(answerable):
         passages = await _passages(knowledge, question, root)
         elsewhere = [one for one in answerable[at + 1 :] + answerable[:at] if not _told_by(passages, one, root)]
-        other = elsewhere[0]
-        found += await _statements(knowledge.judge, question, other, passages)
+        found += await _statements(knowledge.judge, question, elsewhere[:1], passages)
         found += await _halves(knowledge.judge, question, passages)
         found += await _contradictions(knowledge.judge, question)
     return found
@@ -127,25 +126,24 @@ def _holding(spot: Spot, root: Path, embedder: Embedder) -> list[Passage]:
     ]
 
 
-async def _statements(judge: Judge, question: Question, other: Question, passages: Sequence[Passage]) -> list[Case]:
-    """Single statements, right and wrong, each cited as from all the passages."""
-    right = " ".join(question.answer)
+async def _statements(
+    judge: Judge, question: Question, elsewhere: Sequence[Question], passages: Sequence[Passage]
+) -> list[Case]:
+    """Statements, right and wrong, each as from all the passages; `elsewhere` lends one that is true elsewhere."""
     tried: list[tuple[str, str]] = [("right", text) for text in question.answer]
     if question.wrong:
         tried.append((question.wrong.kind, question.wrong.text))
     for text in question.answer:
-        tried += [
-            (kind, spoilt)
-            for kind, spoilt in (("other number", with_other_number(text)), ("not", denied(text)))
-            if spoilt
-        ]
+        spoilt = (("other number", with_other_number(text)), ("not", denied(text)))
+        tried += [(kind, changed) for kind, changed in spoilt if changed]
     cases: list[Case] = []
     for kind, text in tried:
         doubted = await _doubted(judge, question, [text], passages)
         cases.append(Case(kind, question.id, text, bool(doubted)))
-    added = other.answer[0]
-    doubted = await _doubted(judge, question, [right, added], passages)
-    cases.append(Case("added", question.id, added, any(one in added for one in doubted)))
+    for other in elsewhere:
+        added = other.answer[0]
+        doubted = await _doubted(judge, question, [*question.answer, added], passages)
+        cases.append(Case("added", question.id, added, any(one in added for one in doubted)))
     return cases
 
 

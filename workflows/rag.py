@@ -360,7 +360,11 @@ class RagFlow(Workflow):
         if ev.answer is not None and ev.answer.strip():
             result.answer = ev.answer.strip()
         publication = Publication(
-            question=result.question, answer=result.answer, sources=result.sources, model=result.model, comment=ev.comment
+            question=result.question,
+            answer=result.answer,
+            sources=result.sources,
+            model=result.model,
+            comment=ev.comment,
         )
         path = await asyncio.to_thread(self.outbox.publish, ctx.idempotency_key, publication)
         result.published_to = str(path)
