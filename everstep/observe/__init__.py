@@ -9,13 +9,14 @@ from everstep.observe.calls import (
     RetrieverCall,
     ToolCall,
 )
-from everstep.observe.logs import RunLogFilter
+from everstep.observe.logs import JsonFormatter, RunLogFilter
 from everstep.observe.port import use_tracing
 
 __all__ = [
     "Document",
     "EmbeddingCall",
     "EvaluatorCall",
+    "JsonFormatter",
     "LlmCall",
     "RerankerCall",
     "RetrieverCall",
