@@ -129,9 +129,10 @@ class Evaluated(Event):
 
 
 class Compared(Event):
-    """All answers, best first, and where they differ."""
+    """The best answer, the scores of all, best first, and where the answers differ."""
 
-    evaluated: list[Evaluated]
+    best: Evaluated
+    scores: list[Score]
     disagreements: list[Disagreement]
 
 
@@ -327,12 +328,12 @@ class RagFlow(Workflow):
         scores = scores_among([ev.score for ev in evs], {ev.strategy: ev.statements for ev in evs}, found)
         ranked = [ev.model_copy(update={"score": score}) for ev, score in zip(evs, scores, strict=True)]
         ranked.sort(key=lambda ev: (not ev.score.found, -ev.score.score, STRATEGIES.index(ev.strategy)))
-        return Compared(evaluated=ranked, disagreements=found)
+        return Compared(best=ranked[0], scores=[ev.score for ev in ranked], disagreements=found)
 
     @step
     async def select(self, ctx: Context, ev: Compared) -> ApprovalRequested | RagResult:
         """Take the best answer, and ask a person whether it may be published."""
-        best, scores = ev.evaluated[0], [one.score for one in ev.evaluated]
+        best, scores = ev.best, ev.scores
         judged = {"disagreements": ev.disagreements, "judge": best.judge}
         await ctx.store.set("judged", {"scores": scores, **judged})
         if not best.score.found or best.score.score == 0:
