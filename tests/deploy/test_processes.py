@@ -52,7 +52,7 @@ class Pod:
         program, *words = self.container["command"]
         places = {"0.0.0.0": "127.0.0.1"}
         places |= {str(port["containerPort"]): str(self.ports[port["name"]]) for port in self.container["ports"]}
-        return [str(Path(sys.executable).parent / program), *(places.get(word, word) for word in words)]
+        return [str(Path(sys.executable).parent / program), *(str(places.get(word, word)) for word in words)]
 
     @contextmanager
     def running(self, log: Path) -> Iterator[subprocess.Popen[bytes]]:
