@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from activities.facts import stems
+from activities.places import place_of
 from activities.text import sentences
 from activities.vectors import Passage
 
@@ -35,18 +36,39 @@ class Excerpt:
         source: The file that it is from; empty for a text that has none.
         heading: The headings that it stands under.
         start_line: The line in the file that it begins with.
+        lines: How many lines of the file it is; by default as many as it has.
+        page: The page, of files that have pages.
     """
 
-    def __init__(self, text: str, *, source: str = "", heading: Sequence[str] = (), start_line: int = 1) -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        source: str = "",
+        heading: Sequence[str] = (),
+        start_line: int = 1,
+        lines: int | None = None,
+        page: int | None = None,
+    ) -> None:
         self.text = _FOOTNOTE.sub("", text)
         self.source = source
         self.heading = " › ".join(heading)
         self._start = start_line
+        # A piece of a table or of code begins with lines that stand further above: its header, its fence.
+        self._added = max(len(self.text.splitlines()) - (lines or len(self.text.splitlines())), 0)
+        self._page = page
 
     @classmethod
     def of(cls, passage: Passage) -> Excerpt:
         """A passage that was found."""
-        return cls(passage.text, source=passage.source, heading=passage.heading, start_line=passage.start_line)
+        return cls(
+            passage.text,
+            source=passage.source,
+            heading=passage.heading,
+            start_line=passage.start_line,
+            lines=passage.end_line - passage.start_line + 1,
+            page=passage.page,
+        )
 
     def says(self, text: str) -> bool:
         """Whether it says this, word by word; marks and capital letters apart."""
@@ -54,13 +76,14 @@ class Excerpt:
         return bool(wanted) and f" {wanted} " in f" {self._words} "
 
     def place(self, text: str) -> str:
-        """Where it says this, as `file:line`; where the text begins if it does not say it."""
+        """Where it says this, as `file:line`, or by its page; where the text begins if it does not say it."""
         if not self.source:
             return ""
         beginning = " ".join(words_of(text).split()[:_SHORT_WORDS])
         at = f" {self._words} ".find(f" {beginning} ") if beginning else -1
         line = bisect_right(self._line_starts, at) - 1 if at >= 0 else 0
-        return f"{self.source}:{self._start + max(line, 0)}"
+        number = self._start + max(line - self._added, 0)
+        return place_of(self.source, number, number, self._page)
 
     @cached_property
     def units(self) -> list[Unit]:

@@ -15,7 +15,6 @@ from typing import Any, Literal
 from pydantic import Field
 
 from activities.answers import Answer, Source, source_of, with_sources
-from activities.completeness import question_parts
 from activities.documents import DocumentType
 from activities.errors import ModelContextOverflow, ModelRefused
 from activities.evaluations import Disagreement, QuestionPart, Statement
@@ -77,10 +76,9 @@ class Ask(StartEvent):
 
 
 class Rewritten(Event):
-    """The question and other ways to search for its answer, the question first; and what it asks, part by part."""
+    """The question and other ways to search for its answer, the question first."""
 
     queries: list[str]
-    parts: list[str] = Field(default_factory=list[str])
 
 
 class Search(Event):
@@ -227,9 +225,7 @@ class RagFlow(Workflow):
             return await _unanswered(ctx, "The question is empty: ask something.")
         queries = await answerer.rewrite(ev.question)
         ctx.write_event_to_stream(RagProgress(stage="rewrite", text=" | ".join(queries)))
-        parts = question_parts(ev.question)
-        await ctx.store.set("parts", parts)
-        return Rewritten(queries=queries, parts=parts)
+        return Rewritten(queries=queries)
 
     @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
     async def embed(self, ctx: Context, ev: Rewritten) -> list[Search] | RagResult:
@@ -301,8 +297,7 @@ class RagFlow(Workflow):
     @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
     async def evaluate(self, ctx: Context, ev: Drafted) -> Evaluated:
         """Judge one answer: is each statement borne out by its sources? Is every part of the question answered?"""
-        question, parts = await ctx.store.get("ask.question"), await ctx.store.get("parts", default=[])
-        verdict = await self.knowledge.judge.evaluate(question, ev.answer, ev.passages, parts=parts)
+        verdict = await self.knowledge.judge.evaluate(await ctx.store.get("ask.question"), ev.answer, ev.passages)
         answer, sources = with_sources(ev.answer, ev.passages)
         evaluated = Evaluated(
             strategy=ev.strategy,

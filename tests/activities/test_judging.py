@@ -12,6 +12,7 @@ from activities.completeness import question_parts
 from activities.embeddings import PackagedEmbedder
 from activities.errors import ModelRateLimited
 from activities.evaluations import Evaluation
+from activities.excerpts import Excerpt
 from activities.facts import denied_otherwise, names, numbers, opposite_words
 from activities.judging import EvidenceJudge
 from activities.llm import OpenAIChat
@@ -117,6 +118,15 @@ async def test_a_wrong_statement_is_found_out(judge: EvidenceJudge, said: str, w
     assert [one.supported for one in verdict.statements] == [True, True, False]
     assert why in verdict.statements[2].why
     assert verdict.grounded == pytest.approx(2 / 3)
+
+
+def test_places_are_lines_of_the_file_or_pages() -> None:
+    """Also in a piece of a table, which begins with the header that stands further above."""
+    rows = "| day | cook |\n|---|---|\n| Monday | Ada |\n| Tuesday | Ben |"
+    assert Excerpt(rows, source="a.md", start_line=40, lines=2).place("Tuesday – Ben") == "a.md:41"
+    assert Excerpt("One.\n\nTwo words.", source="a.md", start_line=3).place("Two words.") == "a.md:5"
+    assert Excerpt("One.", source="a.pdf", page=3).place("One.") == "a.pdf#page=3"
+    assert Excerpt("One.").place("One.") == ""
 
 
 async def test_half_an_answer_is_found_lacking(judge: EvidenceJudge) -> None:

@@ -10,7 +10,9 @@ NO_ANSWER = "The sources do not answer this question."
 
 
 def kind_of(request: RecordedRequest) -> str:
-    """What a chat request asks for: rewrite, answer, judge or compare."""
+    """What a chat request asks for: rewrite, rerank, answer, judge or compare."""
+    if request.prompt.startswith("Rank passages"):
+        return "rerank"
     if "search queries" in request.prompt:
         return "rewrite"
     if request.prompt.startswith("Compare answers"):
@@ -27,6 +29,8 @@ def play(request: RecordedRequest) -> Reply:
         return verdict(request)
     if kind_of(request) == "compare":
         return json_text({"contradictions": []})
+    if kind_of(request) == "rerank":
+        return json_text({"best": [2, 1]})
     passages, _, question = str(request.body["messages"][-1]["content"]).partition("Question: ")
     for number, passage in re.findall(r"\[(\d+)\] [^\n]*\n(.*?)(?=\n\n\[|\Z)", passages.rstrip(), re.DOTALL):
         if set(_long_words(question)) & set(_long_words(passage)):
