@@ -17,7 +17,6 @@ from typing import Annotated, Any
 import typer
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
-from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.runtime import (
     LogForwardingConfig,
     LoggingConfig,
@@ -34,6 +33,7 @@ from everstep.cli.flows import Found, distinct, in_folder, resolve
 from everstep.cli.session import explained
 from everstep.errors import FlowNotFoundError, WorkflowConfigurationError
 from everstep.observe import RunLogFilter
+from everstep.temporal.deployment import deployment_from
 from everstep.temporal.metrics_settings import metrics_config
 from everstep.temporal.settings import ConnectionFailedError, ConnectionSettings, connect
 from everstep.temporal.worker import MAX_CONCURRENT_STEPS, serving
@@ -127,7 +127,7 @@ async def _serve(found: Sequence[Found], task_queue: str | None, patience: float
     client, settings = connected
     await _check_namespace(client, settings)
     queue = task_queue or settings.task_queue
-    deployment = _deployment()
+    deployment = deployment_from(os.environ)
     if deployment is not None:
         options |= {"deployment_config": deployment}
     async with serving(client, [one.flow for one in found], task_queue=queue, **options):
@@ -214,18 +214,6 @@ def _runtime() -> Runtime:
     if metrics is not None:
         _log.info("metrics: %s", metrics.bind_address if isinstance(metrics, PrometheusConfig) else metrics.url)
     return runtime
-
-
-def _deployment() -> WorkerDeploymentConfig | None:
-    """The worker deployment version that the environment names; runs may move on to newer ones, as flows allow it."""
-    name, build = os.environ.get("TEMPORAL_DEPLOYMENT_NAME"), os.environ.get("TEMPORAL_WORKER_BUILD_ID")
-    if not name or not build:
-        return None
-    return WorkerDeploymentConfig(
-        version=WorkerDeploymentVersion(deployment_name=name, build_id=build),
-        use_worker_versioning=True,
-        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
-    )
 
 
 def _build(deployment: WorkerDeploymentConfig | None) -> str:
