@@ -54,9 +54,8 @@ class Invoker:
     def __init__(self, flow: Workflow, executor: Executor, resources: Callable[[], ResourcePool]) -> None:
         self.flow = flow
         self.types: FlowTypes = flow_types(type(flow))
-        steps = step_specs(type(flow))
         # By all names that runs may call them by: a run goes on with the names of the version that it began with.
-        self.specs: Mapping[str, StepSpec] = steps | former_steps(type(flow), steps)
+        self.specs: Mapping[str, StepSpec] = step_specs(type(flow)) | former_steps(type(flow))
         self._steps = frozenset(self.specs)
         self._flow_name = flow.workflow_name
         self._executor = executor

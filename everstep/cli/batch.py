@@ -16,7 +16,7 @@ from everstep.cli.program import called_as
 from everstep.cli.session import Session, with_session
 from everstep.temporal.batch import Batch, BatchOptions
 from everstep.temporal.batch_lines import BadLine, Line, read_lines
-from everstep.temporal.batch_results import Record, ResultsFile, ResultsFileError
+from everstep.temporal.batch_results import Record, ResultsFile, ResultsFileError, Status
 from everstep.temporal.obstacles import has_worker
 
 _TOLD = 20
@@ -168,11 +168,12 @@ class _Run:
         """Write how the others stand, and put the file in order."""
         batch = self._batch
         assert batch is not None
-        for status, runs in (
+        left: list[tuple[Status, dict[str, int]]] = [
             ("waiting", batch.waiting),
             ("running", batch.under_way),
             ("not_started", batch.unstarted),
-        ):
+        ]
+        for status, runs in left:
             for run_id, number in runs.items():
                 self._record(Record(number, run_id, status))
         for line in self._to_do():

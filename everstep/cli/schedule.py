@@ -241,7 +241,7 @@ def _with_schedules(work: Callable[[Session], Awaitable[T]]) -> T:
 def _overlap(given: str | None) -> Overlap | None:
     if given is None:
         return None
-    found = next((one for one in OVERLAPS if one == given.replace("_", "-").lower()), None)
+    found: Overlap | None = next((one for one in OVERLAPS if one == given.replace("_", "-").lower()), None)
     if found is None:
         raise CommandError(f"There is no overlap {given!r}. There are: {', '.join(OVERLAPS)}.", Exit.USAGE)
     return found

@@ -52,7 +52,7 @@ def _parts(cls: type) -> tuple[dict[str, StepMark], FlowDefinition, FlowTypes]:
 
 
 def _define(cls: type, specs: Mapping[str, StepSpec], types: FlowTypes) -> FlowDefinition:
-    former_steps(cls, specs)  # refuses names that lead to two steps
+    former_steps(cls)  # refuses names that lead to two steps
     answers = [
         kind
         for kind in dict.fromkeys(kind for spec in specs.values() for kind in spec.accepts)

@@ -36,12 +36,13 @@ def step_specs(cls: type) -> dict[str, StepSpec]:
     return {name: mark.spec() for name, mark in step_marks(cls).items()}
 
 
-def former_steps(cls: type, specs: Mapping[str, StepSpec]) -> dict[str, StepSpec]:
+def former_steps(cls: type) -> dict[str, StepSpec]:
     """The steps of a flow by the names that they had in earlier versions; runs that began with those call them so.
 
     Raises:
         WorkflowValidationError: such a name is that of a step, or two steps claim it.
     """
+    specs = step_specs(cls)
     former: dict[str, StepSpec] = {}
     for spec in specs.values():
         for name in spec.options.formerly:

@@ -7,7 +7,7 @@ end of the process is dropped.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +79,7 @@ class ResultsFile:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path, batch: str) -> Iterator[Self]:
+    def open(cls, path: Path, batch: str) -> Generator[Self]:
         """The file, made where it is missing, and kept from other processes meanwhile.
 
         Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -162,7 +162,7 @@ async def describe_schedule(client: Client, schedule_id: str) -> ScheduleDescrip
 
 
 @asynccontextmanager
-async def explained(schedule_id: str) -> AsyncIterator[None]:
+async def explained(schedule_id: str) -> AsyncGenerator[None]:
     """Turn what the server says against a schedule into errors of ours."""
     try:
         yield

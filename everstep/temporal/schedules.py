@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio.client import (
@@ -163,6 +163,8 @@ async def unpause_schedule(client: Client, schedule_id: str, note: str = "") -> 
 async def trigger_schedule(client: Client, schedule_id: str, overlap: Overlap | None = None) -> str | None:
     """Start a run now, whether the schedule is paused or not; gives the run's id, None where the overlap allows none.
 
+    Ids tell the second: where one was started in this second, it is the next one's.
+
     Args:
         overlap: instead of the schedule's own.
 
@@ -170,6 +172,9 @@ async def trigger_schedule(client: Client, schedule_id: str, overlap: Overlap | 
         ScheduleNotFoundError: there is none with this id.
     """
     before = (await describe_schedule(client, schedule_id)).info
+    if before.recent_actions:
+        age = (datetime.now(UTC) - before.recent_actions[-1].started_at).total_seconds()
+        await asyncio.sleep(max(0.0, min(1.0, 1.0 - age)))
     async with explained(schedule_id):
         await client.get_schedule_handle(schedule_id).trigger(overlap=None if overlap is None else _policy(overlap))
     deadline = asyncio.get_running_loop().time() + TRIGGER_SECONDS

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from everstep import Context, Workflow, step
 from everstep.events import Event, StartEvent, StopEvent
 from tests.support.rolling_parts import (
-    HOP_SECONDS,
     HOPS,
     TIMER_SECONDS,
     Approve,
@@ -53,7 +50,6 @@ class Rolling(Workflow):
     @step
     async def hop(self, ctx: Context, ev: Hop) -> Hop | Done:
         do(ctx, f"hop-{ev.number}")
-        await asyncio.sleep(HOP_SECONDS)
         return Hop(number=ev.number + 1) if ev.number < HOPS else Done()
 
     @step(local=True)

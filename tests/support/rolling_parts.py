@@ -15,7 +15,7 @@ from everstep import Context
 from everstep.events import Event, HumanResponseEvent, InputRequiredEvent
 
 HOPS = 3
-STEP_SECONDS, HOP_SECONDS, TIMER_SECONDS = 100.0, 0.5, 10.0
+STEP_SECONDS, HOP_SECONDS, TIMER_SECONDS = 100.0, 2.0, 8.0
 
 
 class Checked(Event):
