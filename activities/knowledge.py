@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from activities.answers import Answerer
 from activities.errors import ModelUnavailable
@@ -15,8 +15,12 @@ from activities.vectors import VectorStore, vector_store_from_env
 
 if TYPE_CHECKING:
     from activities.embeddings import Embedder
+    from activities.reranking import Reranker
 
 Stores = Callable[[str], VectorStore]
+
+Reranking = Literal["late", "chat"]
+"""Who puts passages into a better order: the packaged embedding model, or the chat model."""
 
 
 class Knowledge:
@@ -26,6 +30,7 @@ class Knowledge:
         embedder: Default: `activities.embeddings.embedder_from_env()`.
         answerer: Default: `activities.answering.answerer_from_env()`.
         stores: Gives the store for an index's space. Default: `activities.vectors.vector_store_from_env`.
+        rerankers: Gives a reranker by its kind. Default: `activities.reranking.reranker_from_env`.
 
     Example:
         found = await Knowledge().index("handbook").search_sparse("refund approval")
@@ -37,10 +42,13 @@ class Knowledge:
         embedder: Embedder | None = None,
         answerer: Answerer | None = None,
         stores: Stores = vector_store_from_env,
+        rerankers: Callable[[Reranking], Reranker] | None = None,
     ) -> None:
         self._embedder = embedder
         self._answerer = answerer
         self._stores = stores
+        self._rerankers = rerankers
+        self._built: dict[Reranking, Reranker] = {}
         self._indexes: dict[str, VectorStore] = {}
         self._building = threading.RLock()
 
@@ -68,6 +76,13 @@ class Knowledge:
                 store = self._indexes[name] = self._stores(f"{self.embedder.name} {name}")
             return store
 
+    def reranker(self, kind: Reranking) -> Reranker:
+        """Puts passages into a better order. Raises ModelAuthError where a chat model is asked for and none is set."""
+        with self._building:
+            if kind not in self._built:
+                self._built[kind] = (self._rerankers or _default_reranker)(kind)
+            return self._built[kind]
+
     async def close(self) -> None:
         """Releases the files and connections of the indexes; using them again opens them again."""
         with self._building:
@@ -82,6 +97,14 @@ def _default_embedder() -> Embedder:
     except ImportError as error:
         raise ModelUnavailable(f"No embedder can be built ({error}). Install everstep[openai,embeddings].") from error
     return embedder_from_env()
+
+
+def _default_reranker(kind: Reranking) -> Reranker:
+    try:
+        from activities.reranking import reranker_from_env
+    except ImportError as error:
+        raise ModelUnavailable(f"No reranker can be built ({error}). Install everstep[openai,embeddings].") from error
+    return reranker_from_env(kind)
 
 
 def _default_answerer(embedder: Embedder) -> Answerer:

@@ -15,8 +15,8 @@ from activities.errors import DocumentUnreadable
 logging.getLogger("pypdf").setLevel(logging.ERROR)
 
 
-def pdf_lines(path: Path, content: bytes) -> list[tuple[int, str]]:
-    """Numbered lines of the extracted text; each page opens with the heading `# Page N`.
+def pdf_lines(path: Path, content: bytes) -> tuple[list[tuple[int, str]], list[tuple[int, int]]]:
+    """Numbered lines of the extracted text, and the pages with their first lines; each opens with `# Page N`.
 
     Raises:
         DocumentUnreadable: encrypted with a password, or not a sound PDF.
@@ -33,7 +33,9 @@ def pdf_lines(path: Path, content: bytes) -> list[tuple[int, str]]:
     except Exception as error:  # pypdf meets damaged objects with whatever Python raises there
         raise DocumentUnreadable(path, f"it is a damaged PDF ({type(error).__name__}: {error}).") from error
     lines: list[str] = []
+    starts: list[tuple[int, int]] = []
     for number, text in enumerate(pages, 1):
         if text.strip():
+            starts.append((number, len(lines) + 1))
             lines += [f"# Page {number}", "", *text.splitlines(), ""]
-    return list(enumerate(lines, 1))
+    return list(enumerate(lines, 1)), starts

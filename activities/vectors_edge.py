@@ -21,7 +21,21 @@ import portalocker
 import qdrant_edge as edge
 
 from activities.errors import VectorStoreError, VectorStoreLocked, VectorStoreMismatch
-from activities.vectors_layout import DENSE, POSITION, RRF_K, SOURCE, SPARSE, Hit, Point, fused_depth
+from activities.vectors_layout import (
+    DENSE,
+    HEAD_FIELDS,
+    INDEXED_FIELDS,
+    LAYOUT,
+    LAYOUT_FIELD,
+    POSITION,
+    RRF_K,
+    SOURCE,
+    SPARSE,
+    Hit,
+    Point,
+    Where,
+    fused_depth,
+)
 
 T = TypeVar("T")
 
@@ -86,38 +100,46 @@ class EdgeEngine:
         await self._write(edge.UpdateOperation.delete_points_by_filter(condition))
 
     async def search(
-        self, *, dense: Sequence[float] | None = None, sparse: dict[int, float] | None = None, limit: int
+        self,
+        *,
+        dense: Sequence[float] | None = None,
+        sparse: dict[int, float] | None = None,
+        limit: int,
+        where: Where | None = None,
     ) -> list[Hit]:
         """The best points; with both kinds of vector, fused by rank."""
+        only = _filter(where)
         queries: list[edge.Query] = []
         if dense is not None:
             queries.append(edge.Query.Nearest(list(dense), using=DENSE))
         if sparse:
             queries.append(edge.Query.Nearest(_sparse(sparse), using=SPARSE))
         if len(queries) == 1:
-            request = edge.QueryRequest(limit=limit, query=queries[0], with_payload=True)
+            request = edge.QueryRequest(limit=limit, query=queries[0], filter=only, with_payload=True)
         else:
-            stages = [edge.Prefetch(limit=fused_depth(limit), query=query) for query in queries]
+            stages = [edge.Prefetch(limit=fused_depth(limit), query=query, filter=only) for query in queries]
             fusion = cast(edge.Query, edge.Fusion.Rrf(k=RRF_K))  # its type stubs leave this one out
             request = edge.QueryRequest(limit=limit, query=fusion, prefetches=stages, with_payload=True)
         found = await self._read(lambda shard: shard.query(request), [])
         return [Hit(str(point.id), point.score, point.payload or {}) for point in found]
 
     async def heads(self) -> list[dict[str, Any]]:
-        """The payload of every source's first point."""
+        """The HEAD_FIELDS of every source's first point."""
         first = edge.Filter(must=[edge.FieldCondition(key=POSITION, match=edge.MatchValue(0))])
         payloads: list[dict[str, Any]] = []
         offset: edge.PointId | None = None
         while True:
-            page = edge.ScrollRequest(offset=offset, limit=1000, filter=first, with_payload=[SOURCE, "content_hash"])
+            page = edge.ScrollRequest(offset=offset, limit=1000, filter=first, with_payload=HEAD_FIELDS)
             records, offset = await self._read(lambda shard, page=page: shard.scroll(page), ([], None))
             payloads += [record.payload or {} for record in records]
             if offset is None:
                 return payloads
 
-    async def count(self) -> int:
-        """How many points there are."""
-        return await self._read(lambda shard: shard.count(edge.CountRequest()), 0)
+    async def count(self, *, outdated: bool = False) -> int:
+        """How many points there are; or how many of another layout."""
+        current = edge.FieldCondition(key=LAYOUT_FIELD, match=edge.MatchValue(LAYOUT))
+        request = edge.CountRequest(filter=edge.Filter(must_not=[current]) if outdated else None)
+        return await self._read(lambda shard: shard.count(request), 0)
 
     async def close(self) -> None:
         """Ends this object's use of the folder; the last user in the process closes it."""
@@ -166,14 +188,22 @@ class EdgeEngine:
             if not layout.exists():
                 assert dimension is not None
                 self._guarded(lambda: self._create(layout, dimension))
-            known = int(json.loads(layout.read_text())["dimension"])
+            known: dict[str, int] = json.loads(layout.read_text())
+            if known["layout"] > LAYOUT:
+                raise VectorStoreMismatch(
+                    f"Vector store {self.folder} was made by a newer version of everstep (layout {known['layout']}, "
+                    f"this one knows {LAYOUT}). Upgrade, or set EVERSTEP_VECTORS to another folder."
+                )
             engine = self._guarded(lambda: edge.EdgeShard.load(str(self.folder / "shard")))
+            if known["layout"] < LAYOUT:
+                self._guarded(lambda: _index_fields(engine))
+                _describe(layout, known["dimension"])
             # Reclaims the room of what was replaced. Only here, as it holds up every thread for up to a second.
             self._guarded(engine.optimize)
         except BaseException:
             lock.close()
             raise
-        return _Shard(engine, known, lock)
+        return _Shard(engine, known["dimension"], lock)
 
     def _locked(self) -> IO[str]:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -206,14 +236,10 @@ class EdgeEngine:
                 optimizers=edge.EdgeOptimizersConfig(indexing_threshold=_NEVER_INDEX),
             ),
         )
-        index = edge.UpdateOperation.create_field_index
-        shard.update(index(SOURCE, edge.PayloadSchemaType.Keyword))
-        shard.update(index(POSITION, edge.PayloadSchemaType.Integer))
+        _index_fields(shard)
         shard.flush()
         shard.close()
-        draft = layout.with_suffix(".tmp")
-        draft.write_text(json.dumps({"layout": 1, "dimension": dimension}))
-        draft.replace(layout)
+        _describe(layout, dimension)
 
     def _release(self) -> None:
         with _opening:
@@ -226,6 +252,27 @@ class EdgeEngine:
                 shard.engine.flush()
                 shard.engine.close()
                 shard.lock.close()
+
+
+def _index_fields(shard: edge.EdgeShard) -> None:
+    """Indexes over what filters use; those that are there already stay."""
+    kinds = {"keyword": edge.PayloadSchemaType.Keyword, "integer": edge.PayloadSchemaType.Integer}
+    for field, kind in INDEXED_FIELDS.items():
+        shard.update(edge.UpdateOperation.create_field_index(field, kinds[kind]))
+
+
+def _describe(layout: Path, dimension: int) -> None:
+    """Writes the layout file, at once or not at all."""
+    draft = layout.with_suffix(".tmp")
+    draft.write_text(json.dumps({"layout": LAYOUT, "dimension": dimension}))
+    draft.replace(layout)
+
+
+def _filter(where: Where | None) -> edge.Filter | None:
+    if not where:
+        return None
+    fields = where.fields.items()
+    return edge.Filter(must=[edge.FieldCondition(key=name, match=edge.MatchAny(values)) for name, values in fields])
 
 
 def _sparse(weights: dict[int, float]) -> edge.SparseVector:

@@ -6,13 +6,27 @@ The client is imported when an engine is made: it takes two seconds, which no wo
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from activities.errors import VectorStoreError, VectorStoreMismatch, VectorStoreUnavailable
 from activities.per_loop import PerLoop
-from activities.vectors_layout import DENSE, POSITION, RRF_K, SOURCE, SPARSE, Hit, Point, fused_depth
+from activities.vectors_layout import (
+    DENSE,
+    HEAD_FIELDS,
+    INDEXED_FIELDS,
+    LAYOUT,
+    LAYOUT_FIELD,
+    POSITION,
+    RRF_K,
+    SOURCE,
+    SPARSE,
+    Hit,
+    Point,
+    Where,
+    fused_depth,
+)
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, models
@@ -58,13 +72,16 @@ class ServerEngine:
         async with self._client() as client:
             if not await client.collection_exists(self.collection):
                 await self._create(client, dimension)
-            vectors = (await client.get_collection(self.collection)).config.params.vectors
-        dense = vectors.get(DENSE) if isinstance(vectors, dict) else None
-        if dense is None or dense.size != dimension:
-            raise VectorStoreMismatch(
-                f"Qdrant collection {self.collection} holds vectors of {dense.size if dense else 'no known'} "
-                f"numbers, the embedder makes {dimension}. Delete the collection to index again."
-            )
+            known = await client.get_collection(self.collection)
+            vectors = known.config.params.vectors
+            dense = vectors.get(DENSE) if isinstance(vectors, dict) else None
+            if dense is None or dense.size != dimension:
+                raise VectorStoreMismatch(
+                    f"Qdrant collection {self.collection} holds vectors of {dense.size if dense else 'no known'} "
+                    f"numbers, the embedder makes {dimension}. Delete the collection to index again."
+                )
+            # Last: a collection of an older layout, or one whose making was interrupted, lacks some.
+            await self._index_fields(client, known.payload_schema or {})
         self._exists = True
 
     async def upsert(self, points: Sequence[Point]) -> None:
@@ -94,22 +111,28 @@ class ServerEngine:
                 await client.delete(self.collection, models.FilterSelector(filter=condition), wait=True)
 
     async def search(
-        self, *, dense: Sequence[float] | None = None, sparse: dict[int, float] | None = None, limit: int
+        self,
+        *,
+        dense: Sequence[float] | None = None,
+        sparse: dict[int, float] | None = None,
+        limit: int,
+        where: Where | None = None,
     ) -> list[Hit]:
         """The best points; with both kinds of vector, fused by rank."""
         from qdrant_client import models
 
+        only, depth = _filter(where), fused_depth(limit)
         stages: list[models.Prefetch] = []
         if dense is not None:
-            stages.append(models.Prefetch(query=list(dense), using=DENSE, limit=fused_depth(limit)))
+            stages.append(models.Prefetch(query=list(dense), using=DENSE, limit=depth, filter=only))
         if sparse:
-            stages.append(models.Prefetch(query=_sparse(sparse), using=SPARSE, limit=fused_depth(limit)))
+            stages.append(models.Prefetch(query=_sparse(sparse), using=SPARSE, limit=depth, filter=only))
         async with self._client() as client:
             if not await self._is_there(client):
                 return []
             if len(stages) == 1:
                 found = await client.query_points(
-                    self.collection, query=stages[0].query, using=stages[0].using, limit=limit
+                    self.collection, query=stages[0].query, using=stages[0].using, limit=limit, query_filter=only
                 )
             else:
                 fusion = models.RrfQuery(rrf=models.Rrf(k=RRF_K))
@@ -117,7 +140,7 @@ class ServerEngine:
         return [Hit(str(point.id), point.score, point.payload or {}) for point in found.points]
 
     async def heads(self) -> list[dict[str, Any]]:
-        """The payload of every source's first point."""
+        """The HEAD_FIELDS of every source's first point."""
         from qdrant_client import models
 
         first = models.Filter(must=[models.FieldCondition(key=POSITION, match=models.MatchValue(value=0))])
@@ -132,16 +155,22 @@ class ServerEngine:
                     scroll_filter=first,
                     limit=1000,
                     offset=offset,
-                    with_payload=[SOURCE, "content_hash"],
+                    with_payload=HEAD_FIELDS,
                 )
                 payloads += [record.payload or {} for record in records]
                 if offset is None:
                     return payloads
 
-    async def count(self) -> int:
-        """How many points there are."""
+    async def count(self, *, outdated: bool = False) -> int:
+        """How many points there are; or how many of another layout."""
+        from qdrant_client import models
+
+        current = models.FieldCondition(key=LAYOUT_FIELD, match=models.MatchValue(value=LAYOUT))
+        only = models.Filter(must_not=[current]) if outdated else None
         async with self._client() as client:
-            return (await client.count(self.collection)).count if await self._is_there(client) else 0
+            if not await self._is_there(client):
+                return 0
+            return (await client.count(self.collection, count_filter=only)).count
 
     async def close(self) -> None:
         """Closes the running loop's connections."""
@@ -162,11 +191,15 @@ class ServerEngine:
         except UnexpectedResponse as error:
             if error.status_code != 409:  # another worker was faster
                 raise
-        for field, kind in (
-            (SOURCE, models.PayloadSchemaType.KEYWORD),
-            (POSITION, models.PayloadSchemaType.INTEGER),
-        ):
-            await client.create_payload_index(self.collection, field, kind, wait=True)
+
+    async def _index_fields(self, client: AsyncQdrantClient, known: Mapping[str, object]) -> None:
+        """Indexes over what filters use, where they are missing."""
+        from qdrant_client import models
+
+        kinds = {"keyword": models.PayloadSchemaType.KEYWORD, "integer": models.PayloadSchemaType.INTEGER}
+        for field, kind in INDEXED_FIELDS.items():
+            if field not in known:
+                await client.create_payload_index(self.collection, field, kinds[kind], wait=True)
 
     async def _is_there(self, client: AsyncQdrantClient) -> bool:
         self._exists = self._exists or await client.collection_exists(self.collection)
@@ -201,6 +234,18 @@ class ServerEngine:
         if error.status_code == 429 or (error.status_code or 0) >= 500:
             return VectorStoreUnavailable(said)
         return VectorStoreError(f"{said}: {error.content.decode(errors='replace')[:200]}")
+
+
+def _filter(where: Where | None) -> models.Filter | None:
+    from qdrant_client import models
+
+    if not where:
+        return None
+    return models.Filter(
+        must=[
+            models.FieldCondition(key=name, match=models.MatchAny(any=values)) for name, values in where.fields.items()
+        ]
+    )
 
 
 def _sparse(weights: dict[int, float]) -> models.SparseVector:

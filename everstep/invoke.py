@@ -100,6 +100,7 @@ class Invoker:
         retry_info: RetryInfo = FIRST_TRY,
         lock: StateLock | None = None,
         scope_made: Callable[[StepScope], None] | None = None,
+        attempt: int = 1,
     ) -> Outcome:
         """Run one attempt of `step` on the present event loop, within the step's timeout.
 
@@ -108,6 +109,7 @@ class Invoker:
             publish: takes events for the stream, at once; may be called from other threads.
             lock: what `edit_state` asks for the run's lock.
             scope_made: is given the attempt's scope before user code runs, so that the driver can set `cancelled`.
+            attempt: which attempt of the invocation this is, for logs.
 
         Raises:
             Exception: whatever the step raises; StepTimeoutError when it takes too long.
@@ -122,7 +124,7 @@ class Invoker:
         collected = only if isinstance(only, Event) else None
         scope = self._scope(spec, call, this, collected, state, publish, retry_info, lock)
         context: Context[Any] = Context.of_step(scope)
-        here.set(Here(call.run_id, self._flow_name, step, call.invocation))
+        here.set(Here(call.run_id, self._flow_name, step, call.invocation, attempt))
         if scope_made is not None:
             scope_made(scope)
         try:

@@ -226,7 +226,7 @@ async def watched(plan: Plan, run: TemporalHandler, settings: ConnectionSettings
     approving: asyncio.Task[None] | None = None
     async for kind, data in events_of(run):
         if kind == "RagProgress":
-            strategy = f"[magenta]{data['strategy']:<7}[/] " if data["strategy"] else ""
+            strategy = f"[magenta]{data['strategy']:<8}[/] " if data["strategy"] else ""
             say(data["stage"], strategy + escape(clean(data["text"])))
         elif kind == "ApprovalRequested":
             show_draft(data)

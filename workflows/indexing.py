@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from activities.documents import Chunk, chunk_document, read_document
+from activities.chunking import Chunk, Chunking, chunk_document
+from activities.documents import read_document
 from activities.errors import DocumentUnreadable
 from activities.folder_changes import folder_changes
 from activities.knowledge import Knowledge
@@ -37,11 +38,13 @@ class IndexFolder(StartEvent):
         folder: the folder, as the worker sees it; sources are named relative to it.
         paths: files and folders below it to take; by default all of it.
         index: the index's name. One index mirrors one folder.
+        chunking: sizes of the passages, in tokens; by default the flow's. Other sizes than last time index all anew.
     """
 
     folder: str
     paths: list[str] = Field(default_factory=lambda: ["."])
     index: str = "default"
+    chunking: Chunking | None = None
 
 
 class IndexFile(Event):
@@ -100,27 +103,38 @@ class IndexFlow(Workflow):
     Args:
         knowledge: embedder and indexes; by default those that the environment names.
         batch: how many documents one round handles, which bounds what a single event of the history can hold.
+        chunking: sizes of the passages, where a run gives none. Never more than the embedding model reads is used.
         options: of `Workflow`.
 
     Example:
-        result = await IndexFlow().run(folder="docs")
+        result = await IndexFlow().run(folder="docs", chunking=Chunking(max_tokens=200, overlap_tokens=30))
     """
 
-    def __init__(self, knowledge: Knowledge | None = None, *, batch: int = 500, **options: Any) -> None:
+    def __init__(
+        self,
+        knowledge: Knowledge | None = None,
+        *,
+        batch: int = 500,
+        chunking: Chunking | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self.knowledge = knowledge or Knowledge()
         self._batch = batch
+        self._chunking = chunking or Chunking()
 
     @step(retry_policy=RETRIES, timeout=300)
     async def scan(self, ctx: Context, ev: IndexFolder | ScanOn) -> list[IndexFile | RemoveFile]:
         """Compare the folder with the index."""
         if isinstance(ev, IndexFolder):
-            await ctx.store.set("job", {"folder": ev.folder, "paths": ev.paths, "index": ev.index})
+            sizes = (ev.chunking or self._chunking).within(self.knowledge.embedder.max_tokens)
+            asked = {"folder": ev.folder, "paths": ev.paths, "index": ev.index, "chunking": sizes.model_dump()}
+            await ctx.store.set("job", asked)
             await ctx.store.set("result", IndexResult(index=ev.index, embedder=self.knowledge.embedder.describe()))
         job: dict[str, Any] = await ctx.store.get("job")
         store = self.knowledge.index(job["index"])
         await store.ensure(self.knowledge.embedder.dimension)
-        known = await store.source_hashes()
+        known = await store.source_hashes(self._sizes(job).recipe)
         after = ev.after if isinstance(ev, ScanOn) else ""
         found = await asyncio.to_thread(
             folder_changes, job["folder"], job["paths"], known, after=after, limit=self._batch
@@ -141,14 +155,13 @@ class IndexFlow(Workflow):
         job: dict[str, Any] = await ctx.store.get("job")
         store = self.knowledge.index(job["index"])
         try:
-            chunks = await asyncio.to_thread(_read_chunks, Path(job["folder"]), ev.source)
+            chunks = await asyncio.to_thread(self._read_chunks, Path(job["folder"]), ev.source, self._sizes(job))
         except DocumentUnreadable as error:
             # What can no longer be looked up must not be cited either.
             await store.delete_source(ev.source)
             ctx.write_event_to_stream(IndexProgress(stage="index_file", text=f"{ev.source}: {error.reason}"))
             return FileDone(source=ev.source, outcome="failed", reason=error.reason)
-        vectors = await self.knowledge.embedder.embed([chunk.indexed_text for chunk in chunks])
-        await store.replace_source(chunks, vectors)
+        await store.index_source(chunks, self.knowledge.embedder.embed)
         ctx.write_event_to_stream(IndexProgress(stage="index_file", text=f"{ev.source}: {len(chunks)} passages"))
         return FileDone(source=ev.source, outcome="indexed", passages=len(chunks))
 
@@ -174,9 +187,12 @@ class IndexFlow(Workflow):
         result.passages = await self.knowledge.index(result.index).count()
         return result
 
+    def _sizes(self, job: dict[str, Any]) -> Chunking:
+        """How this run cuts; a run that an older version began has no word on it."""
+        return Chunking.model_validate(job["chunking"]) if "chunking" in job else self._chunking
 
-def _read_chunks(folder: Path, source: str) -> list[Chunk]:
-    chunks = chunk_document(read_document(folder / source, folder))
-    if not chunks:
-        raise DocumentUnreadable(folder / source, "it holds headings and no text below them.")
-    return chunks
+    def _read_chunks(self, folder: Path, source: str, chunking: Chunking) -> list[Chunk]:
+        chunks = chunk_document(read_document(folder / source, folder), self.knowledge.embedder.count_tokens, chunking)
+        if not chunks:
+            raise DocumentUnreadable(folder / source, "it holds headings and no text below them.")
+        return chunks

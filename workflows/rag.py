@@ -1,6 +1,6 @@
-"""`RagFlow` answers a question from indexed documents in three ways, lets a person approve the best, and publishes it.
+"""`RagFlow` answers a question from documents in several ways, lets a person approve the best, and publishes it.
 
-    rewrite → embed → search → answer → evaluate (three strategies side by side) → select → a person → publish | expire
+    rewrite → embed → search (→ rerank) → answer → evaluate (ways side by side) → select → a person → publish | expire
 
 Every model call and every search is a step of its own: each is seen in the history, and retried alone. Events carry
 short passages and scores; whole documents stay where they are.
@@ -15,22 +15,29 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from activities.answers import Answer, Source, with_sources
+from activities.documents import DocumentType
 from activities.errors import ModelContextOverflow, ModelRefused
-from activities.knowledge import Knowledge
+from activities.knowledge import Knowledge, Reranking
 from activities.outbox import Outbox, Publication
 from activities.packed import pack, unpack
 from activities.rank_fusion import merged
 from activities.retries import RETRIES
 from activities.vectors import Passage, VectorStore
+from activities.vectors_layout import Where
 from everstep import Context, Workflow, step
 from everstep.events import Event, HumanResponseEvent, InputExpiredEvent, InputRequiredEvent, StartEvent, StopEvent
 
 MODEL_SECONDS = 150.0
 """One attempt of a model call; the client gives up by itself before that."""
 
-Strategy = Literal["dense", "sparse", "fused"]
-STRATEGIES: tuple[Strategy, ...] = ("fused", "dense", "sparse")
-"""By meaning, by words, by both. Of equal answers, the first in this order is taken."""
+Strategy = Literal["dense", "sparse", "fused", "reranked"]
+STRATEGIES: tuple[Strategy, ...] = ("reranked", "fused", "dense", "sparse")
+"""By both and put into a better order, by both, by meaning, by words. Of equal answers, the first here is taken."""
+
+RerankOption = Literal["off", "late", "chat"]
+
+CANDIDATES = 30
+"""How many passages a reranker is given to choose from."""
 
 
 class RagProgress(Event):
@@ -48,6 +55,10 @@ class Ask(StartEvent):
         question: in plain words.
         index: the name of the index; see `IndexFolder`.
         passages: how many passages an answer is made from, 1 to 20.
+        folders: search below these folders only, or in these files, named as in the index: `docs`, `docs/guide.md`.
+        types: search in documents of these types only.
+        rerank: adds a strategy that has what a search found put into a better order: `late` by the packaged embedding
+            model, `chat` by the chat model; `off` adds none. Default: the flow's.
         due: seconds until which a person may approve; None: for ever.
         assignee: the person or role that is asked to approve.
     """
@@ -55,6 +66,9 @@ class Ask(StartEvent):
     question: str
     index: str = "default"
     passages: int = 5
+    folders: list[str] = Field(default_factory=list[str])
+    types: list[DocumentType] = Field(default_factory=list[DocumentType])
+    rerank: RerankOption | None = None
     due: float | None = None
     assignee: str | None = None
 
@@ -71,6 +85,12 @@ class Search(Event):
     strategy: Strategy
     queries: list[str]
     vectors: list[str] = Field(default_factory=list[str])
+
+
+class Candidates(Event):
+    """What a search found for a reranker to choose from."""
+
+    passages: list[Passage]
 
 
 class Retrieved(Event):
@@ -150,21 +170,30 @@ class RagResult(StopEvent):
 
 
 class RagFlow(Workflow):
-    """Answers a question from an index in three ways, lets a person approve the best, and publishes it once.
+    """Answers a question from an index in several ways, lets a person approve the best, and publishes it once.
 
     Args:
-        knowledge: embedder, answerer and indexes; by default those that the environment names.
+        knowledge: embedder, answerer, rerankers and indexes; by default those that the environment names.
         outbox: where answers are published.
+        rerank: the reranker for questions that name none. Default: none.
         options: of `Workflow`.
 
     Example:
-        handler = RagFlow().run(question="How long may a refund wait?", due=3600)
+        handler = RagFlow(rerank="late").run(question="How long may a refund wait?", folders=["docs"], due=3600)
     """
 
-    def __init__(self, knowledge: Knowledge | None = None, outbox: Outbox | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        knowledge: Knowledge | None = None,
+        outbox: Outbox | None = None,
+        *,
+        rerank: Reranking | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self.knowledge = knowledge or Knowledge()
         self.outbox = outbox or Outbox()
+        self._rerank: Reranking | None = rerank
 
     @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
     async def rewrite(self, ctx: Context, ev: Ask) -> Rewritten | RagResult:
@@ -181,25 +210,48 @@ class RagFlow(Workflow):
 
     @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
     async def embed(self, ctx: Context, ev: Rewritten) -> list[Search] | RagResult:
-        """Turn the queries into vectors, and search in three ways side by side."""
+        """Turn the queries into vectors, and search in several ways side by side."""
         index: str = await ctx.store.get("ask.index")
         if await self.knowledge.index(index).count() == 0:
             return await _unanswered(ctx, f"The index {index!r} is empty: run IndexFlow with index={index!r} first.")
         vectors = [pack(vector) for vector in await self.knowledge.embedder.embed(ev.queries)]
+        reranking = await self._reranking(ctx)
         return [
             Search(strategy=strategy, queries=ev.queries, vectors=[] if strategy == "sparse" else vectors)
             for strategy in STRATEGIES
+            if strategy != "reranked" or reranking
         ]
 
     @step(retry_policy=RETRIES, timeout=60)
-    async def search(self, ctx: Context, ev: Search) -> Retrieved:
+    async def search(self, ctx: Context, ev: Search) -> Retrieved | Candidates:
         """Find passages by one strategy, for all the queries."""
-        limit = min(max(int(await ctx.store.get("ask.passages")), 1), 20)
-        store = self.knowledge.index(await ctx.store.get("ask.index"))
-        found = await _searched(store, ev, limit)
-        text = ", ".join(passage.place for passage in found[:3]) or "nothing"
-        ctx.write_event_to_stream(RagProgress(stage="search", strategy=ev.strategy, text=text))
+        ask: dict[str, Any] = await ctx.store.get("ask")
+        # A run that an older version began has no word on folders and types.
+        where = Where(tuple(ask.get("folders", ())), tuple(ask.get("types", ())))
+        limit = CANDIDATES if ev.strategy == "reranked" else _passages(ask)
+        found = await _searched(self.knowledge.index(ask["index"]), ev, limit, where)
+        ctx.write_event_to_stream(RagProgress(stage="search", strategy=ev.strategy, text=_places(found)))
+        if ev.strategy == "reranked":
+            return Candidates(passages=found)
         return Retrieved(strategy=ev.strategy, passages=found)
+
+    @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
+    async def rerank(self, ctx: Context, ev: Candidates) -> Retrieved:
+        """Put what was found into a better order, and keep the best."""
+        kind = await self._reranking(ctx)
+        ask: dict[str, Any] = await ctx.store.get("ask")
+        best = ev.passages[: _passages(ask)]
+        if kind and ev.passages:
+            best = await self.knowledge.reranker(kind).rerank(ask["question"], ev.passages, _passages(ask))
+        ctx.write_event_to_stream(RagProgress(stage="rerank", strategy="reranked", text=_places(best)))
+        return Retrieved(strategy="reranked", passages=best)
+
+    async def _reranking(self, ctx: Context) -> Reranking | None:
+        """Which reranker the run was asked to use."""
+        wanted: RerankOption | None = await ctx.store.get("ask.rerank", default=None)
+        if wanted is None:
+            return self._rerank
+        return None if wanted == "off" else wanted
 
     @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
     async def answer(self, ctx: Context, ev: Retrieved) -> Drafted:
@@ -287,16 +339,25 @@ class RagFlow(Workflow):
         return await _ended(ctx, "expired", f"Nobody approved the answer by {ev.due:%Y-%m-%d %H:%M:%S %Z}.")
 
 
-async def _searched(store: VectorStore, ev: Search, limit: int) -> list[Passage]:
+def _passages(ask: dict[str, Any]) -> int:
+    """How many passages an answer is made from."""
+    return min(max(int(ask["passages"]), 1), 20)
+
+
+def _places(found: Sequence[Passage]) -> str:
+    return ", ".join(passage.place for passage in found[:3]) or "nothing"
+
+
+async def _searched(store: VectorStore, ev: Search, limit: int, where: Where) -> list[Passage]:
     """What one strategy finds for all the queries, each searched alone."""
     if ev.strategy == "sparse":
-        searches = [store.search_sparse(query, limit) for query in ev.queries]
+        searches = [store.search_sparse(query, limit, where=where) for query in ev.queries]
     else:
         pairs = list(zip(ev.queries, map(unpack, ev.vectors), strict=True))
         if ev.strategy == "dense":
-            searches = [store.search_dense(vector, limit) for _, vector in pairs]
+            searches = [store.search_dense(vector, limit, where=where) for _, vector in pairs]
         else:
-            searches = [store.search_fused(query, vector, limit) for query, vector in pairs]
+            searches = [store.search_fused(query, vector, limit, where=where) for query, vector in pairs]
     results: Sequence[list[Passage]] = await asyncio.gather(*searches)
     return merged(results, limit)
 

@@ -87,4 +87,6 @@ _STYLES = {
     "cancelled": "yellow",
     "waiting": "yellow",
     "running": "cyan",
+    "ok": "green",
+    "warning": "yellow",
 }

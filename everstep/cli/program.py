@@ -68,12 +68,14 @@ _RUNS = (
     Entry("batch", "batch:batch", "Start a run for each line of a file, and collect the results.", "Many runs"),
     Entry("schedule", "", "Flows that the server starts by itself, at times.", "Many runs", _SCHEDULES),
 )
+_DOCTOR = Entry("doctor", "doctor:doctor", "Look at all that runs need; say what is wrong and what to do.", "Server")
 # `everstep` has one command `graph` for both; `starter.py` knows runs only.
 _RUN_GRAPH = Entry("graph", "graph:run_graph", "Draw the way that a run took.", "Runs")
+_WORKER = Entry("worker", "serve:worker", "Serve flows: run their steps.", "Server")
 _TOOLS = (
     Entry("dev", "dev:dev", "Start, find or stop the embedded Temporal dev server.", "Development"),
     Entry("graph", "graph:graph", "Draw a flow, or the way that a run took.", "Development"),
-    Entry("worker", "serve:worker", "Serve flows: run their steps.", "Development"),
+    _WORKER,
 )
 
 
@@ -136,17 +138,17 @@ def _help(function: Any, command: str) -> str:
 
 def everstep_commands() -> Any:
     """All commands: the console script `everstep`."""
-    return table("Event-driven workflows, durable on Temporal.", (*_TOOLS, *_RUNS))
+    return table("Event-driven workflows, durable on Temporal.", (*_TOOLS, _DOCTOR, *_RUNS))
 
 
 def starter_commands() -> Any:
     """The commands of `starter.py`."""
-    return table("Start runs of flows, see how they go on, and answer what they ask.", (*_RUNS, _RUN_GRAPH))
+    return table("Start runs of flows, see how they go on, and answer what they ask.", (*_RUNS, _RUN_GRAPH, _DOCTOR))
 
 
 def worker_command() -> Any:
     """The one command of `worker.py`."""
-    return load(_TOOLS[2], called_as())
+    return load(_WORKER, called_as())
 
 
 def run(command: Any) -> NoReturn:

@@ -15,7 +15,7 @@ from everstep.cli.session import Session, with_session
 from everstep.cli.talk import FieldsArgument, InputOption
 from everstep.cli.text import parse_fields
 from everstep.temporal.beginning import beginning
-from everstep.temporal.obstacles import has_worker
+from everstep.temporal.obstacles import has_worker, obstacles
 from everstep.temporal.runtime import TemporalRuntime
 
 BEGIN_SECONDS = 1.5
@@ -94,6 +94,10 @@ async def _see_begin(session: Session, out: Output, run_id: str, queue: str, sta
         raise CommandError(f"Run {run_id} has ended: its start was refused. {begun.refused}", Exit.FAILED)
     if begun.start:
         out.note_undeclared(start, begun.start, begun.fields)
+        return
+    for obstacle in await obstacles(session.client, run_id):
+        if obstacle.kind == "unknown_flow":
+            out.note(f"Run {run_id} waits: {obstacle.text}. Check the flow's name, or start a worker that serves it.")
 
 
 def _tell(out: Output, flow: str, run_id: str, queue: str, url: str | None) -> None:

@@ -58,7 +58,8 @@ def check(definition: FlowDefinition, skipped: Collection[str] = ()) -> None:
     lines = [str(problem) for problem in problems]
     kind = WorkflowConfigurationError if any(each.configuration for each in problems) else WorkflowValidationError
     many = f"Flow {definition.name} has {len(lines)} faults:\n" + "\n".join(f"- {line}" for line in lines)
-    raise kind(lines[0] if len(lines) == 1 else many, lines)
+    one = lines[0] if definition.name in lines[0] else f"Flow {definition.name}: {lines[0]}"
+    raise kind(one if len(lines) == 1 else many, lines)
 
 
 def _start_problems(flow: FlowDefinition) -> Iterator[Problem]:

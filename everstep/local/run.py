@@ -360,6 +360,7 @@ class LocalRun:
             retry_info=attempts.retry_info(self._clock()),
             lock=self._locks.of(call.invocation, number),
             scope_made=scopes.append,
+            attempt=number,
         )
         with self.clock.working():
             outcome = await (work if self._traces is None else self._traces.around(step, call, number, work))

@@ -1,7 +1,17 @@
 """Spans, metrics and logs of runs. Off, and free, unless the settings name an exporter: see docs/observability.md."""
 
-from everstep.observe.calls import Document, EmbeddingCall, LlmCall, RetrieverCall, ToolCall
-from everstep.observe.logs import RunLogFilter
+from everstep.observe.calls import Document, EmbeddingCall, LlmCall, RerankerCall, RetrieverCall, ToolCall
+from everstep.observe.logs import JsonFormatter, RunLogFilter
 from everstep.observe.port import use_tracing
 
-__all__ = ["Document", "EmbeddingCall", "LlmCall", "RetrieverCall", "RunLogFilter", "ToolCall", "use_tracing"]
+__all__ = [
+    "Document",
+    "EmbeddingCall",
+    "JsonFormatter",
+    "LlmCall",
+    "RerankerCall",
+    "RetrieverCall",
+    "RunLogFilter",
+    "ToolCall",
+    "use_tracing",
+]

@@ -30,12 +30,13 @@ _ANSWER = names.LLM_OUTPUT_MESSAGE.format(0)
 
 
 class Document(NamedTuple):
-    """What a search found: `score` is the search's own; `place` is where it stands, for people."""
+    """What a search found: `score` is its own; `place` is where it stands, for people; `metadata` says more."""
 
     id: str
     score: float
     content: str = ""
     place: str = ""
+    metadata: Mapping[str, Any] | None = None
 
 
 class _Call:
@@ -195,10 +196,49 @@ class RetrieverCall(_Call):
     def found(self, documents: Sequence[Document]) -> None:
         """What it found, best first."""
         told: dict[str, Any] = {names.EVENT_COUNT: len(documents)}
-        for number, one in enumerate(documents[:DOCUMENTS_SHOWN]):
-            at = names.DOCUMENT.format(number)
-            told |= {at + names.DOCUMENT_ID: one.id, at + names.DOCUMENT_SCORE: one.score}
-        self._tell(told, contents=lambda: _contents(documents))
+        told |= _ranked(names.DOCUMENT, documents)
+        self._tell(told, contents=lambda: _contents(names.DOCUMENT, documents))
+
+
+class RerankerCall(_Call):
+    """Documents put into a better order.
+
+    Args:
+        model: what orders them.
+        query: what they are to answer.
+        documents: those that a search found, in its order.
+        top: how many are wanted.
+
+    Example:
+        >>> with RerankerCall("my-cross-encoder", query, found, top=5) as call:
+        ...     call.ordered(await best(query, found))
+    """
+
+    def __init__(self, model: str, query: str, documents: Sequence[Document], *, top: int) -> None:
+        super().__init__(f"rerank {model}", "RERANKER")
+        self._model = model
+        self._query = query
+        self._documents = documents
+        self._top = top
+
+    def _asked(self, *, payloads: bool) -> dict[str, Any]:
+        told: dict[str, Any] = {
+            names.RERANKER_MODEL: self._model,
+            names.RERANKER_TOP: self._top,
+            names.INPUT_SIZE: len(self._query),
+        }
+        told |= _ranked(names.RERANKER_INPUT, self._documents)
+        if payloads:
+            told |= {names.RERANKER_QUERY: describe.shortened(self._query)}
+            told |= describe.content(names.INPUT, names.INPUT_TYPE, self._query)
+            told |= _contents(names.RERANKER_INPUT, self._documents)
+        return told
+
+    def ordered(self, documents: Sequence[Document]) -> None:
+        """The best of them, best first, with their new scores."""
+        told: dict[str, Any] = {names.EVENT_COUNT: len(documents)}
+        told |= _ranked(names.RERANKER_OUTPUT, documents)
+        self._tell(told, contents=lambda: _contents(names.RERANKER_OUTPUT, documents))
 
 
 class ToolCall(_Call):
@@ -264,11 +304,20 @@ def _tool_arguments(tool_calls: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _contents(documents: Sequence[Document]) -> dict[str, Any]:
+def _ranked(at: str, documents: Sequence[Document]) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for number, one in enumerate(documents[:DOCUMENTS_SHOWN]):
-        at = names.DOCUMENT.format(number)
-        told[at + names.DOCUMENT_CONTENT] = describe.shortened(one.content)
-        if one.place:
-            told[at + names.DOCUMENT_METADATA] = json.dumps({"place": one.place}, ensure_ascii=False)
+        place = at.format(number)
+        told |= {place + names.DOCUMENT_ID: one.id, place + names.DOCUMENT_SCORE: one.score}
+    return told
+
+
+def _contents(at: str, documents: Sequence[Document]) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    for number, one in enumerate(documents[:DOCUMENTS_SHOWN]):
+        place = at.format(number)
+        told[place + names.DOCUMENT_CONTENT] = describe.shortened(one.content)
+        metadata = ({"place": one.place} if one.place else {}) | dict(one.metadata or {})
+        if metadata:
+            told[place + names.DOCUMENT_METADATA] = json.dumps(metadata, ensure_ascii=False, default=str)
     return told

@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 
 class Here(NamedTuple):
-    """The invocation of a step that the present code belongs to."""
+    """The invocation of a step that the present code belongs to, and which of its attempts it is."""
 
     run_id: str
     flow: str
     step: str
     invocation: int
+    attempt: int = 1
 
 
 here: ContextVar[Here | None] = ContextVar("everstep_here", default=None)

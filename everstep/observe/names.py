@@ -32,6 +32,9 @@ EMBEDDING_MODEL = "embedding.model_name"
 EMBEDDING_TEXT = "embedding.embeddings.{}.embedding.text"
 DOCUMENT = "retrieval.documents.{}.document."
 DOCUMENT_ID, DOCUMENT_SCORE, DOCUMENT_CONTENT, DOCUMENT_METADATA = "id", "score", "content", "metadata"
+RERANKER_MODEL, RERANKER_QUERY, RERANKER_TOP = "reranker.model_name", "reranker.query", "reranker.top_k"
+RERANKER_INPUT = "reranker.input_documents.{}.document."
+RERANKER_OUTPUT = "reranker.output_documents.{}.document."
 
 TOOL_NAME, TOOL_DESCRIPTION, TOOL_PARAMETERS = "tool.name", "tool.description", "tool.parameters"
 

@@ -28,11 +28,17 @@ from everstep.temporal.host import StepHost
 from everstep.temporal.lock_client import LockClient
 from everstep.temporal.payloads import raw
 from everstep.temporal.step_activity import ABSENT_RETRY, StepActivity
+from everstep.temporal.step_gate import StepGate
 from everstep.temporal.tally import Tally
 from everstep.temporal.telemetry import Telemetry
 from everstep.workflow import Workflow
 
 _log = logging.getLogger("everstep.worker")
+
+_TOO_LARGE = (
+    "{} cannot start: its start event, state and definition make {:,} bytes, and the server takes {:,}. Begin with "
+    "less, or set up external storage on the client"
+)
 
 
 class FlowActivities:
@@ -44,16 +50,24 @@ class FlowActivities:
         client: the worker's client, for queries and signals of running steps.
         limits: what a run that begins on this worker is given.
         telemetry: tells of what the steps do.
+        gate: bounds how many attempts of which step run at one time.
     """
 
     def __init__(
-        self, flows: Sequence[Workflow], host: StepHost, client: Client, limits: Limits, telemetry: Telemetry
+        self,
+        flows: Sequence[Workflow],
+        host: StepHost,
+        client: Client,
+        limits: Limits,
+        telemetry: Telemetry,
+        gate: StepGate | None = None,
     ) -> None:
         self._invokers = {flow.workflow_name: Invoker(flow, host, host.resources) for flow in flows}
         self._host = host
         self._client = client
         self.limits = limits
         self._telemetry = telemetry
+        self._gate = gate
 
     def all(self) -> list[Callable[..., Any]]:
         """The functions to register with a worker."""
@@ -68,6 +82,7 @@ class FlowActivities:
                 locks,
                 self._invokers.keys(),
                 self._telemetry.step(invoker.flow.workflow_name, step),
+                self._gate,
             ).as_activity()
             for invoker in self._invokers.values()
             for step in invoker.specs
@@ -88,7 +103,7 @@ class FlowActivities:
                 state = begin_state(invoker.types.state, options.get("state"))
             except EverstepError as error:
                 return raw({"refused": f"{definition.name} cannot start: {error}"})
-            return raw(
+            begun = raw(
                 {
                     "definition": definition.to_json(),
                     "limits": self.limits.to_json(),
@@ -96,6 +111,10 @@ class FlowActivities:
                     "state": state,
                 }
             )
+            size, limit = len(begun.payload.data), self.limits.payload
+            if limit is not None and size > limit:
+                return raw({"refused": _TOO_LARGE.format(definition.name, size, limit)})
+            return begun
 
         return begin
 

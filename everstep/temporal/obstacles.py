@@ -107,7 +107,8 @@ async def _of_steps(client: Client, found: WorkflowExecutionDescription) -> list
         elif pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED:
             age = _age(pending.scheduled_time)
             if age >= QUIET_SECONDS:
-                out[step] = await _of_waiting_step(client, found, step, age)
+                queue = pending.activity_options.task_queue.name or found.task_queue
+                out[step] = await _of_waiting_step(client, queue, step, age)
     return list(out.values())
 
 
@@ -126,9 +127,9 @@ async def _of_children(client: Client, found: WorkflowExecutionDescription) -> l
     return out
 
 
-async def _of_waiting_step(client: Client, found: WorkflowExecutionDescription, step: str, age: float) -> Obstacle:
-    if not await has_worker(client, found.task_queue, steps=True):
-        return Obstacle("no_worker", f"step {step!r} waits: no worker polls task queue {found.task_queue!r}", step)
+async def _of_waiting_step(client: Client, queue: str, step: str, age: float) -> Obstacle:
+    if not await has_worker(client, queue, steps=True):
+        return Obstacle("no_worker", f"step {step!r} waits: no worker polls task queue {queue!r}", step)
     return Obstacle("busy", f"step {step!r} has waited {age:.0f} s for a worker to take it", step)
 
 

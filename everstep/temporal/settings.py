@@ -21,6 +21,7 @@ from temporalio.service import TLSConfig
 
 from everstep.errors import EverstepError
 from everstep.temporal.devserver import DEFAULT_DIRECTORY, DEFAULT_PORT, DEFAULT_UI_PORT, find_dev_server
+from everstep.temporal.refusals import Refusal, refusal
 
 DEFAULT_TASK_QUEUE = "everstep"
 DEFAULT_ADDRESS = f"localhost:{DEFAULT_PORT}"
@@ -34,7 +35,9 @@ class SettingsError(EverstepError):
 
 
 class ConnectionFailedError(EverstepError):
-    """No Temporal server answers where the settings point."""
+    """No Temporal server answers where the settings point. `lasting` where waiting does not mend it."""
+
+    lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +132,20 @@ async def connect(settings: ConnectionSettings | None = None, *, timeout: float 
                 **options,
             )
     except TimeoutError as error:
-        raise ConnectionFailedError(_unreachable(chosen, f"no answer within {timeout:g} s")) from error
+        raise _unreachable(chosen, Refusal(f"no answer within {timeout:g} s")) from error
+    except ValueError as error:
+        raise SettingsError(
+            f"The Temporal settings do not fit together: {error}. Check TEMPORAL_TLS_CLIENT_CERT_PATH, "
+            "TEMPORAL_TLS_CLIENT_KEY_PATH and TEMPORAL_ADDRESS."
+        ) from error
     except RuntimeError as error:
         if "Failed client connect" not in str(error):
             raise
-        raise ConnectionFailedError(_unreachable(chosen, _reason(str(error)))) from error
+        certificate = isinstance(chosen.tls, TLSConfig) and chosen.tls.client_cert is not None
+        why = refusal(
+            str(error), tls=bool(chosen.tls), client_certificate=certificate, api_key=chosen.api_key is not None
+        )
+        raise _unreachable(chosen, why) from error
 
 
 def _place(found: ClientConfigProfile, directory: Path) -> tuple[str, str | None, Source]:
@@ -155,23 +167,15 @@ def _usual_ui(address: str) -> str | None:
     return "https://cloud.temporal.io" if host.endswith(CLOUD_SUFFIXES) else None
 
 
-def _reason(message: str) -> str:
-    """The SDK's error in a few words; in full where it is not one of the usual ones."""
-    known = {
-        "Connection refused": "connection refused",
-        "dns error": "the host name is unknown",
-        "Unauthenticated": "the server did not accept the credentials",
-        "PermissionDenied": "the server did not permit it",
-        "UnknownIssuer": "its TLS certificate is not trusted",
-    }
-    return next((words for mark, words in known.items() if mark in message), message)
-
-
-def _unreachable(settings: ConnectionSettings, reason: str) -> str:
-    remedy = {
+def _unreachable(settings: ConnectionSettings, why: Refusal) -> ConnectionFailedError:
+    usual = {
         "settings": "Check TEMPORAL_ADDRESS (or the profile in your Temporal configuration file), "
         "TEMPORAL_API_KEY and TEMPORAL_TLS_*, or unset them and run `everstep dev` for a server of your own.",
         "embedded": "The embedded dev server has just ended: start it again with `everstep dev`.",
         "default": "Start a server with `everstep dev`, or set TEMPORAL_ADDRESS to one that runs.",
     }[settings.source]
-    return f"No Temporal server answers at {settings.address}: {reason}. {remedy}"
+    error = ConnectionFailedError(
+        f"No Temporal server answers at {settings.address}: {why.reason}. {why.remedy or usual}"
+    )
+    error.lasting = why.lasting
+    return error

@@ -24,11 +24,13 @@ from everstep.engine.messages import Failure, Outcome
 from everstep.errors import StepTimeoutError
 from everstep.exception_data import exception_from_data, speakable
 from everstep.invoke import EventRejectedError, Invoker
+from everstep.observe.here import Here, here
 from everstep.temporal import names
-from everstep.temporal.host import StepHost
+from everstep.temporal.host import StepHost, StepsLoopDied
 from everstep.temporal.lock_client import AttemptLock, LockClient
 from everstep.temporal.payloads import dump, raw_bytes
 from everstep.temporal.publisher import Publisher
+from everstep.temporal.step_gate import GivenBack, StepGate
 from everstep.temporal.tally import LOST_WORKERS_ALLOWED, LocalTallies, Tally
 from everstep.temporal.telemetry import StepTelemetry
 from everstep.wire import StepCall
@@ -40,6 +42,9 @@ AGAIN_SOON = timedelta(milliseconds=1)
 
 ABSENT_RETRY = timedelta(seconds=10)
 """When to look again for a worker that has a step, or a class that takes its event."""
+
+BROKEN_RETRY = timedelta(seconds=5)
+"""When to try again what a worker ran that cannot go on: by then it polls no more."""
 
 SHORT_DELAY = 1.0
 """Delays below this many seconds are waited for within the attempt: a server's timers are no finer."""
@@ -58,6 +63,7 @@ class StepActivity:
         locks: LockClient,
         served: Collection[str],
         telemetry: StepTelemetry | None = None,
+        gate: StepGate | None = None,
     ) -> None:
         self._invoker = invoker
         self._step = step
@@ -67,6 +73,7 @@ class StepActivity:
         self._locks = locks
         self._served = served
         self._telemetry = telemetry
+        self._gate = gate
         self._local = LocalTallies()
 
     def as_activity(self) -> Callable[..., Any]:
@@ -80,6 +87,8 @@ class StepActivity:
 
     async def _run(self, call: StepCall) -> RawValue:
         info = activity.info()
+        # For what is logged here, on the worker's own loop.
+        here.set(Here(call.run_id, self._invoker.flow.workflow_name, self._step, call.invocation, info.attempt))
         tally = self._local.take(info) if info.is_local else Tally.read(info.heartbeat_details)
         lost = None if self._telemetry is None else self._telemetry.lost(call, tally)
         if tally.lost(info.attempt) > LOST_WORKERS_ALLOWED:
@@ -100,8 +109,15 @@ class StepActivity:
             info.attempt + tally.repeated + (call.record.attempts if call.record else 0),
         )
         beats = None if info.heartbeat_timeout is None else _Heartbeats(tally, info.heartbeat_timeout)
+        gate = None if info.is_local else self._gate
         try:
-            outcome = await self._attempt(call, tally, publisher)
+            if gate is not None:
+                await self._enter(gate, tally)
+            try:
+                outcome = await self._attempt(call, tally, publisher)
+            finally:
+                if gate is not None:
+                    gate.leave(info.activity_type)
             result = dump(replace(outcome, published=publisher.drain(), attempts=publisher.attempt).to_json())
             if self._payload_limit is not None and len(result) > self._payload_limit:
                 raise _final(_too_large(self._step, len(result), self._payload_limit))
@@ -118,6 +134,20 @@ class StepActivity:
             publisher.close()
             if lost is not None:
                 lost()
+
+    async def _enter(self, gate: StepGate, tally: Tally) -> None:
+        """Wait for a place among the attempts that run here, or give the work back; that counts for nothing."""
+        info = activity.info()
+        try:
+            await gate.enter(info.activity_type, info.scheduled_time, activity.wait_for_worker_shutdown)
+        except GivenBack as back:
+            tally.account()
+            raise ApplicationError(
+                f"step {self._step!r} waits: this worker already runs as many of it as it may at one time",
+                type="WorkerBusy",
+                next_retry_delay=max(AGAIN_SOON, timedelta(seconds=back.seconds)),
+                category=ApplicationErrorCategory.BENIGN,
+            ) from None
 
     async def _attempt(self, call: StepCall, tally: Tally, publisher: Publisher) -> Outcome:
         """Tries until one succeeds or the end of this attempt is due; raises what tells Temporal how to go on."""
@@ -140,6 +170,8 @@ class StepActivity:
                     type="WorkerShutdown",
                     next_retry_delay=AGAIN_SOON,
                 ) from None
+            except StepsLoopDied as error:  # not accounted for: the worker counts as lost
+                raise ApplicationError(str(error), type="WorkerLost", next_retry_delay=BROKEN_RETRY) from None
             except EventRejectedError as error:
                 tally.account()
                 raise ApplicationError(str(error), type="EventRejected", next_retry_delay=ABSENT_RETRY) from error
@@ -197,6 +229,7 @@ class StepActivity:
         async def state() -> Mapping[str, Any]:
             return call.state if call.state is not None else await self._fetch_state(call)
 
+        info = activity.info()
         work = self._invoker.run(
             self._step,
             call,
@@ -205,6 +238,7 @@ class StepActivity:
             retry_info=attempts.retry_info(time.time()),
             lock=lock,
             scope_made=scopes.append,
+            attempt=publisher.attempt,
         )
         if self._telemetry is not None:
             work = self._telemetry.around(call, tally, publisher.attempt, work)
@@ -212,10 +246,10 @@ class StepActivity:
         limit = asyncio.timeout(None if timeout is None else timeout + 1)
         try:
             if timeout is None:
-                return await self._host.run(work)
+                return await self._host.run(work, info.activity_type)
             # The step's own loop keeps the timeout; this one is for a step that blocks that loop.
             async with limit:
-                return await self._host.run(work)
+                return await self._host.run(work, info.activity_type)
         except TimeoutError as error:
             if timeout is None or not limit.expired():
                 raise

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import version
@@ -23,13 +25,14 @@ from everstep.temporal.exit import wait_at_exit
 from everstep.temporal.flow_activities import FlowActivities
 from everstep.temporal.host import StepHost
 from everstep.temporal.interpreter import workflow_class
+from everstep.temporal.loop_watch import LoopWatch
+from everstep.temporal.pollers import plugin_name
+from everstep.temporal.slots import MAX_CONCURRENT_STEPS, StepSlots
+from everstep.temporal.step_gate import StepGate
 from everstep.temporal.telemetry import Telemetry
 from everstep.workflow import Workflow
 
 _log = logging.getLogger("everstep.worker")
-
-MAX_CONCURRENT_STEPS = 100
-"""How many steps a worker runs at one time, unless it is told otherwise."""
 
 STICKY_TIMEOUT = timedelta(seconds=2)
 """How long a run waits for the worker that has it in its cache before any other may take it."""
@@ -47,6 +50,9 @@ class EverstepPlugin(SimplePlugin):
         flows: flow classes, which are built without arguments, or instances.
         limits: what runs that begin on this worker are given; see `Limits`.
         step_threads: how many sync steps may run at one time.
+        runs: whether it takes runs, or only steps, of a task queue that only steps are sent to.
+        gate: bounds how many attempts of which step run at one time; its slots must be the worker's.
+        watch: looks after the event loops.
 
     Raises:
         WorkflowConfigurationError: there is no flow, or two have one name.
@@ -58,18 +64,33 @@ class EverstepPlugin(SimplePlugin):
     """
 
     def __init__(
-        self, flows: Sequence[Flow], *, limits: Limits | None = None, step_threads: int = MAX_CONCURRENT_STEPS
+        self,
+        flows: Sequence[Flow],
+        *,
+        limits: Limits | None = None,
+        step_threads: int = MAX_CONCURRENT_STEPS,
+        runs: bool = True,
+        gate: StepGate | None = None,
+        watch: LoopWatch | None = None,
     ) -> None:
         wait_at_exit()
-        self._flows = _instances(flows)
+        self._flows = instances(flows)
         self._limits = limits or Limits()
-        self._host = StepHost(step_threads)
+        self._gate = gate
+        self._watch = watch or LoopWatch()
+        self._host = StepHost(step_threads, self._watch)
         self._activities: list[FlowActivities] = []
         self._telemetry = Telemetry()
         workflows = [
             workflow_class(flow.workflow_name, watcher=self._telemetry.watcher(flow.span_kind)) for flow in self._flows
         ]
-        super().__init__("everstep", workflows=workflows)  # pyright: ignore[reportUnknownMemberType]
+        name = plugin_name([flow.workflow_name for flow in self._flows], runs=runs)
+        super().__init__(name, workflows=workflows if runs else [])  # pyright: ignore[reportUnknownMemberType]
+
+    @property
+    def running(self) -> int:
+        """How many attempts of steps are under way."""
+        return self._host.running
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
         """Add the flows' workflows and activities to a worker."""
@@ -77,24 +98,57 @@ class EverstepPlugin(SimplePlugin):
         assert "client" in config
         client = config["client"]
         self._telemetry.measure(client)
-        activities = FlowActivities(self._flows, self._host, client, self._limits, self._telemetry)
+        activities = FlowActivities(self._flows, self._host, client, self._limits, self._telemetry, self._gate)
         self._activities.append(activities)
         own: Sequence[Any] = config.get("activities", ())  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         config["activities"] = [*own, *activities.all()]
         return config
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
-        """Run a worker with the steps' threads beside it."""
+        """Run a worker with the steps' threads beside it.
+
+        Raises:
+            StepsLoopDied: the steps' loop was broken, and the worker cannot go on.
+        """
         if not self._limits.search_attributes and await has_waiting_attribute(worker.client):
             self._limits = replace(self._limits, search_attributes=True)
         for activities in self._activities:
             activities.limits = self._limits
-        self._host.acquire()
+        loop = asyncio.get_running_loop()
+        died: asyncio.Future[BaseException] = loop.create_future()
+        self._watch.add("worker's", loop, threading.get_ident())
+
+        def when_dead(error: BaseException) -> None:
+            loop.call_soon_threadsafe(_set, died, error)
+
+        self._host.acquire(when_dead)
         try:
             async with self._telemetry.telling(worker.client, indexed=self._limits.search_attributes):
-                await super().run_worker(worker, next)
+                await _until(super().run_worker(worker, next), died, worker)
         finally:
-            self._host.release()
+            if self._host.release():
+                self._watch.remove(loop)
+
+
+async def _until(work: Coroutine[Any, Any, None], died: asyncio.Future[BaseException], worker: Worker) -> None:
+    """Run a worker to its end, which is soon where the steps' loop has died."""
+    running = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({running, died}, return_when=asyncio.FIRST_COMPLETED)
+        if died.done() and not running.done():
+            await worker.shutdown()
+            await running
+            raise died.result()
+        await running
+    except asyncio.CancelledError:
+        running.cancel()
+        await running
+        raise
+
+
+def _set(future: asyncio.Future[BaseException], error: BaseException) -> None:
+    if not future.done():
+        future.set_result(error)
 
 
 @contextlib.asynccontextmanager
@@ -105,7 +159,12 @@ async def serving(
     task_queue: str = "everstep",
     limits: Limits | None = None,
     max_concurrent_steps: int = MAX_CONCURRENT_STEPS,
+    step_concurrency: Mapping[str, int] | None = None,
+    target_memory: float | None = None,
+    target_cpu: float | None = None,
+    steps_only: bool = False,
     graceful_shutdown: float = 10.0,
+    watch: LoopWatch | None = None,
     **options: Any,
 ) -> AsyncGenerator[Worker]:
     """A worker that serves flows within the block, and stops gracefully at its end.
@@ -116,20 +175,36 @@ async def serving(
         task_queue: what it polls.
         limits: what runs that begin on this worker are given.
         max_concurrent_steps: how many steps it runs at one time.
+        step_concurrency: limits of single steps, as ``{"RagFlow.answer": 4}``.
+        target_memory, target_cpu: shares of the machine between 0 and 1; while more is in use no step is begun.
+        steps_only: it takes steps and no runs, for a task queue that steps name by ``@step(task_queue=…)``.
         graceful_shutdown: seconds that running steps have to end when the worker stops; the rest goes elsewhere.
-        options: further arguments of `temporalio.worker.Worker`.
+        watch: looks after the event loops, and can be asked about them.
+        options: further arguments of `temporalio.worker.Worker`, such as `max_activities_per_second`.
+
+    Raises:
+        WorkflowConfigurationError: there is no flow, two have one name, or a limited step is not there.
+        WorkflowValidationError: a flow cannot work.
+        StepsLoopDied: the worker cannot go on, because a step has broken the event loop of all steps.
 
     Example:
         >>> async with serving(client, [MyFlow]):
         ...     result = await MyFlow(runtime=TemporalRuntime(client)).run(topic="x")
     """
+    built = instances(flows)
+    slots = StepSlots(max_concurrent_steps, step_concurrency or {}, target_memory, target_cpu)
+    slots.check(built)
+    gate = slots.gate()
+    plugin = EverstepPlugin(
+        built, limits=limits, step_threads=max_concurrent_steps, runs=not steps_only, gate=gate, watch=watch
+    )
     settings: dict[str, Any] = {
+        **slots.worker_options(gate),
         "task_queue": task_queue,
-        "max_concurrent_activities": max_concurrent_steps,
         "sticky_queue_schedule_to_start_timeout": STICKY_TIMEOUT,
         "build_id": BUILD_ID,  # the SDK would hash all loaded code otherwise, a second of every start
         "graceful_shutdown_timeout": timedelta(seconds=graceful_shutdown),
-        "plugins": [EverstepPlugin(flows, limits=limits, step_threads=max_concurrent_steps)],
+        "plugins": [plugin],
     }
     if options.get("deployment_config") is not None:
         del settings["build_id"]  # the deployment's own says more
@@ -149,7 +224,13 @@ async def has_waiting_attribute(client: Client) -> bool:
     return names.WAITING in known.custom_attributes
 
 
-def _instances(flows: Sequence[Flow]) -> list[Workflow]:
+def instances(flows: Sequence[Flow]) -> list[Workflow]:
+    """The flows, built and checked.
+
+    Raises:
+        WorkflowConfigurationError: there is none, or two have one name.
+        WorkflowValidationError: one cannot work.
+    """
     if not flows:
         raise WorkflowConfigurationError("A worker needs at least one flow to serve: give flows=[MyFlow].")
     instances = [flow() if isinstance(flow, type) else flow for flow in flows]

@@ -8,43 +8,9 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader, PdfWriter
 
-from activities.documents import (
-    Document,
-    chunk_document,
-    content_hash,
-    find_documents,
-    read_document,
-    source_name,
-)
+from activities.documents import Document, content_hash, find_documents, read_document, source_name
 from activities.errors import DocumentUnreadable
 from tests.support.pdf import pdf_of
-
-MARKDOWN = """\
-# Guide
-
-Intro line.
-
-## Retry
-
-Steps are retried.
-They wait first.
-
-- one item
-- another item
-
-```bash
-# not a heading
-make demo
-```
-
-### Delays
-
-Delays double.
-
-## Other
-
-The end.
-"""
 
 
 def encrypted(content: bytes, password: str) -> bytes:
@@ -86,43 +52,6 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         find_documents(tmp_path / "nowhere")
 
 
-def test_markdown_is_cut_at_headings(tmp_path: Path) -> None:
-    """Each section is a chunk with its heading path and its lines; code is no heading."""
-    document = read_document(written(tmp_path / "docs" / "guide.md", MARKDOWN), tmp_path)
-    chunks = chunk_document(document)
-    assert [(c.heading, c.start_line, c.end_line) for c in chunks] == [
-        (["Guide"], 3, 3),
-        (["Guide", "Retry"], 7, 16),
-        (["Guide", "Retry", "Delays"], 20, 20),
-        (["Guide", "Other"], 24, 24),
-    ]
-    assert [c.position for c in chunks] == [0, 1, 2, 3]
-    assert chunks[1].text.splitlines()[0] == "Steps are retried."
-    assert "# not a heading\nmake demo" in chunks[1].text
-    assert chunks[2].indexed_text == "Guide > Retry > Delays\nDelays double."
-    assert {c.source for c in chunks} == {"docs/guide.md"}
-
-
-def test_long_sections_are_cut_at_blocks(tmp_path: Path) -> None:
-    """No chunk is longer than asked; every word is kept, in order; paragraphs that fit stay whole."""
-    words = [f"w{n}" for n in range(400)]
-    paragraphs = [" ".join(words[n : n + 40]) + "." for n in range(0, 400, 40)]
-    chunks = chunk_document(
-        read_document(written(tmp_path / "a.md", "# T\n\n" + "\n\n".join(paragraphs))), max_words=100
-    )
-    assert [len(c.text.split()) for c in chunks] == [80] * 5
-    assert " ".join(c.text for c in chunks).replace(".", "").split() == words
-
-
-def test_an_endless_line_is_cut(tmp_path: Path) -> None:
-    """A single line far over the size is cut at sentences and words, and keeps its line number."""
-    text = "\n" + " ".join(f"word{n}" for n in range(1000))
-    chunks = chunk_document(read_document(written(tmp_path / "a.txt", text)), max_words=100)
-    assert max(len(c.text.split()) for c in chunks) <= 100
-    assert sum(len(c.text.split()) for c in chunks) == 1000
-    assert {(c.start_line, c.end_line) for c in chunks} == {(2, 2)}
-
-
 def test_html_becomes_text_with_lines(tmp_path: Path) -> None:
     """Headings, lists, tables and code are kept in order with their lines; scripts and menus are not."""
     page = """<html><head><title>Site</title><script>var x</script></head><body>
@@ -143,13 +72,14 @@ make test</pre>
         (3, "# Top"),
         (4, "Loose words"),
         (5, "## Part two"),
-        (6, "A paragraph over lines."),
+        (6, "A paragraph"),
+        (7, "over lines."),
         (8, "- first"),
         (9, "- second"),
         (10, "```"),
         (10, "make demo"),
         (11, "make test"),
-        (12, "```"),
+        (11, "```"),
         (12, "| k | v |"),
     ]
 
@@ -160,13 +90,13 @@ def test_html_in_its_own_encoding(tmp_path: Path) -> None:
     assert "Größe" in read_document(written(tmp_path / "p.html", page.encode("latin-1"))).text
 
 
-def test_pdf_pages_are_headings(tmp_path: Path) -> None:
-    """The text of a PDF is read page by page."""
-    chunks = chunk_document(read_document(written(tmp_path / "p.pdf", pdf_of("First words.", "More words."))))
-    assert [(c.heading, c.text) for c in chunks] == [
-        (["Page 1"], "First words."),
-        (["Page 2"], "More words."),
-    ]
+def test_pages_of_a_pdf_are_known(tmp_path: Path) -> None:
+    """The text is read page by page; a page without text is passed over and counted."""
+    document = read_document(written(tmp_path / "p.pdf", pdf_of("First words.", "", "More words.")))
+    assert document.pages == [(1, 1), (3, 5)]
+    pages = {line.text: document.page_of(line.number) for line in document.lines if line.text}
+    assert pages == {"# Page 1": 1, "First words.": 1, "# Page 3": 3, "More words.": 3}
+    assert read_document(written(tmp_path / "a.md", "One.")).page_of(1) is None
 
 
 @pytest.mark.parametrize(
@@ -223,5 +153,5 @@ def test_the_hash_follows_the_content(tmp_path: Path) -> None:
 
 def test_documents_travel_as_json(tmp_path: Path) -> None:
     """A document and its chunks survive JSON, as events carry them."""
-    document = read_document(written(tmp_path / "guide.md", MARKDOWN))
+    document = read_document(written(tmp_path / "guide.md", "# Guide\n\nSome words.\n"))
     assert Document.model_validate_json(document.model_dump_json()) == document

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from qdrant_client import AsyncQdrantClient
 
-from activities.documents import Chunk
+from activities.chunking import Chunk
 from activities.errors import (
     VectorStoreError,
     VectorStoreLocked,
@@ -91,6 +91,7 @@ async def test_search_by_meaning(store: VectorStore) -> None:
         "heading": ["Guide"],
         "start_line": 1,
         "end_line": 1,
+        "page": None,
     }
     assert found[0].place == "a.md:1"
 
@@ -224,7 +225,7 @@ def test_many_loops_and_threads_lose_nothing(tmp_path: Path) -> None:
 
 INDEXER = """
 import asyncio, sys
-from activities.documents import Chunk
+from activities.chunking import Chunk
 from activities.vectors import VectorStore
 from activities.vectors_edge import EdgeEngine
 

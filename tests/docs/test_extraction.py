@@ -82,12 +82,13 @@ def test_a_batch_is_run_mended_and_run_again(shell: Shell, project: Path) -> Non
 @pytest.mark.slow
 def test_what_is_wrong_is_told(shell: Shell) -> None:
     """A folder, a model and a schema that are none end the run with one line, exit code 1."""
-    shell.run("python worker.py &")  # all flows, this one among them
+    shell.run("EVERSTEP_EXTRACTION_MODELS=invoices python worker.py &")  # all flows, this one among them
     shell.run("echo '{' > broken.json")
     good = {"folder": "inbox", "model": "invoices:Invoice"}
     for wrong, said in (
         ({"folder": "nowhere"}, "nowhere: it is not a folder"),
         ({"model": "invoices:Invoic"}, "there is no Invoic in invoices; of models it has Item, Invoice"),
+        ({"model": "os:Invoice"}, "Set EVERSTEP_EXTRACTION_MODELS=invoices,os where it runs"),
         ({"model": "broken.json"}, "broken.json is no JSON"),
         ({"corrections": "99"}, "less than or equal to 10"),
     ):

@@ -23,7 +23,7 @@ PRINTED = re.compile(r"^ *print\(.*\)  # (.+)$", re.MULTILINE)
 def split(piece: str) -> tuple[list[ast.stmt], list[ast.stmt]]:
     """What a piece defines, up to its last class or import, and what it does then."""
     body = ast.parse(piece).body
-    last = max(n for n, node in enumerate(body) if isinstance(node, ast.ClassDef | ast.ImportFrom))
+    last = max((n for n, node in enumerate(body) if isinstance(node, ast.ClassDef | ast.ImportFrom)), default=-1)
     return body[: last + 1], body[last + 1 :]
 
 

@@ -26,6 +26,10 @@ READ_BY_THE_SDK = {
     "TEMPORAL_NAMESPACE",
     "TEMPORAL_API_KEY",
     "TEMPORAL_TLS",
+    "TEMPORAL_TLS_SERVER_CA_CERT_PATH",
+    "TEMPORAL_TLS_SERVER_NAME",
+    "TEMPORAL_TLS_CLIENT_CERT_PATH",
+    "TEMPORAL_TLS_CLIENT_KEY_PATH",
     "TEMPORAL_PROFILE",
     "TEMPORAL_CONFIG_FILE",
 }
@@ -159,7 +163,8 @@ def test_a_person_answers_from_another_terminal(shell: Shell) -> None:
 def table() -> list[str]:
     """The settings that README lists."""
     section = README.split("\n## Settings\n", 1)[1].split("\n## ", 1)[0]
-    return re.findall(r"^\| `([A-Z_]+)` \|", section, re.MULTILINE)
+    cells = re.findall(r"^\| (`[A-Z_]+`(?:, `[A-Z_]+`)*) \|", section, re.MULTILINE)
+    return [name for cell in cells for name in re.findall(r"[A-Z_]+", cell)]
 
 
 def names_in_code() -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.support.fake_openai import FakeOpenAI, auth_error, rate_limited, serv
 from workflows.indexing import FileError, IndexFlow, IndexProgress, IndexResult
 
 
-async def index(knowledge: Knowledge, folder: Path, **options: int) -> IndexResult:
+async def index(knowledge: Knowledge, folder: Path, **options: Any) -> IndexResult:
     """Index a folder in process."""
     return await IndexFlow(knowledge, **options).run(folder=str(folder), index="handbook")
 

@@ -10,6 +10,7 @@ import pytest
 from activities.answers import Answer, Source, with_sources
 from activities.outbox import Outbox, Publication
 from activities.packed import pack, unpack
+from activities.places import place_of
 from activities.rank_fusion import merged
 from activities.vectors import Passage
 
@@ -47,12 +48,22 @@ def test_a_publication_reads_as_a_document() -> None:
     assert text.splitlines()[::2] == ["# Why?", "So [1].", "## Sources", "1. a.md:3 – Top", "Written by: m"]
 
 
+@pytest.mark.parametrize(
+    ("lines", "page", "place"),
+    [((120, 134), None, "docs/a.md:120-134"), ((7, 7), None, "docs/a.md:7"), ((7, 9), 3, "docs/a.md#page=3")],
+)
+def test_places_can_be_opened(lines: tuple[int, int], page: int | None, place: str) -> None:
+    """A place reads as editors and browsers understand it."""
+    assert place_of("docs/a.md", *lines, page) == place
+
+
 def test_citations_are_numbered_in_order_of_appearance() -> None:
     """Numbers of passages become numbers of sources; one that names no passage is dropped."""
     answer = Answer(text="Yes [3]. Always [1], says [3]. Never [9].")
     text, sources = with_sources(answer, [passage("a"), passage("b"), passage("c")])
     assert text == "Yes [1]. Always [2], says [1]. Never."
-    assert [(source.number, source.place) for source in sources] == [(1, "c.md:3"), (2, "a.md:3")]
+    assert (sources[0].path, sources[0].start_line, sources[0].end_line, sources[0].text) == ("c.md", 3, 4, "c")
+    assert [(source.number, source.place) for source in sources] == [(1, "c.md:3-4"), (2, "a.md:3-4")]
 
 
 def test_passages_found_by_several_queries_come_first() -> None:

@@ -14,7 +14,7 @@ from activities.errors import ModelRateLimited
 from activities.llm import OpenAIChat
 from everstep import Context, Workflow, catch_error, step
 from everstep.events import Event, StartEvent, StepFailedEvent, StopEvent
-from everstep.observe import Document, EmbeddingCall, LlmCall, RetrieverCall, ToolCall
+from everstep.observe import Document, EmbeddingCall, LlmCall, RerankerCall, RetrieverCall, ToolCall
 from tests.support.fake_openai import FakeOpenAI, rate_limited, text
 from tests.support.traced import Traces, traced
 
@@ -34,7 +34,10 @@ class Calls(Workflow):
         with EmbeddingCall("e", ["one", "two"]) as embedding:
             embedding.counted(5)
         with RetrieverCall("search", "where?") as search:
-            search.found([Document("d1", 0.9, "here", "a.md:3"), Document("d2", 0.5, "there")])
+            found = [Document("d1", 0.9, "here", "a.md:3", {"path": "a.md"}), Document("d2", 0.5, "there")]
+            search.found(found)
+        with RerankerCall("r", "where?", found, top=1) as order:
+            order.ordered([found[1]._replace(score=0.8)])
         with LlmCall("m", [{"role": "user", "content": "hi"}], {"temperature": 0}) as model:
             model.answered("hello", prompt_tokens=4, completion_tokens=2)
         with ToolCall("refund", {"order": "A-1"}, "gives money back") as tool:
@@ -46,16 +49,20 @@ async def test_calls_are_spans_of_their_kinds(traces: Traces) -> None:
     """Model, embedding, search and tool each tell what OpenInference has names for."""
     await Calls().run()
     root = traces.tree()
-    assert root.lines() == ["Calls", "  work", "    embed e", "    search", "    chat m", "    refund"]
-    embedding, search, model, tool = (node.attributes for node in root.under[0].under)
-    kinds = [one["openinference.span.kind"] for one in (embedding, search, model, tool)]
-    assert kinds == ["EMBEDDING", "RETRIEVER", "LLM", "TOOL"]
+    assert root.lines() == ["Calls", "  work", "    embed e", "    search", "    rerank r", "    chat m", "    refund"]
+    embedding, search, order, model, tool = (node.attributes for node in root.under[0].under)
+    kinds = [one["openinference.span.kind"] for one in (embedding, search, order, model, tool)]
+    assert kinds == ["EMBEDDING", "RETRIEVER", "RERANKER", "LLM", "TOOL"]
     assert (embedding["embedding.model_name"], embedding["llm.token_count.prompt"]) == ("e", 5)
     assert search["input.value"] == "where?"
     assert search["retrieval.documents.0.document.id"] == "d1"
     assert search["retrieval.documents.1.document.score"] == 0.5
     assert search["retrieval.documents.0.document.content"] == "here"
-    assert json.loads(search["retrieval.documents.0.document.metadata"]) == {"place": "a.md:3"}
+    assert json.loads(search["retrieval.documents.0.document.metadata"]) == {"place": "a.md:3", "path": "a.md"}
+    assert (order["reranker.model_name"], order["reranker.query"], order["reranker.top_k"]) == ("r", "where?", 1)
+    assert order["reranker.input_documents.0.document.score"] == 0.9
+    assert order["reranker.output_documents.0.document.id"] == "d2"
+    assert order["reranker.output_documents.0.document.content"] == "there"
     assert model["llm.input_messages.0.message.content"] == "hi"
     assert model["llm.output_messages.0.message.content"] == model["output.value"] == "hello"
     counts = [model[f"llm.token_count.{name}"] for name in ("prompt", "completion", "total")]

@@ -1,0 +1,79 @@
+"""The log of a worker process: on stderr, as text for people or as one JSON object per line, and nothing else there."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+
+from temporalio.exceptions import ApplicationError
+
+from everstep.cli.exits import CommandError, Exit
+from everstep.observe import JsonFormatter, RunLogFilter
+
+_log = logging.getLogger("everstep.worker")
+
+FORMATS = ("text", "json")
+
+
+def set_up_logging(level: str, form: str) -> None:
+    """Log to stderr.
+
+    Args:
+        level: debug, info, warning or error; of everstep's own log. Others are heard from warning on.
+        form: text or json.
+
+    Raises:
+        CommandError: it is none of these.
+    """
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise CommandError(
+            f"There is no log level {level!r}: give debug, info, warning or error (EVERSTEP_LOG_LEVEL).", Exit.USAGE
+        )
+    if form not in FORMATS:
+        raise CommandError(f"There is no log format {form!r}: give text or json (EVERSTEP_LOG_FORMAT).", Exit.USAGE)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if form == "json" else _text())
+    handler.addFilter(RunLogFilter())  # tells run, step and trace of what steps log
+    logging.basicConfig(level=logging.WARNING if number >= logging.INFO else number, handlers=[handler], force=True)
+    logging.getLogger("everstep").setLevel(number)
+    logging.getLogger("temporalio.worker._workflow").addFilter(_one_line_for_unknown_flows)
+    logging.getLogger("temporalio.core").addFilter(_said_already)
+    logging.captureWarnings(True)
+    threading.excepthook = _uncaught
+
+
+def _text() -> logging.Formatter:
+    form = "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s %(message)s%(where)s"
+    formatter = logging.Formatter(form, "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    return formatter
+
+
+def _one_line_for_unknown_flows(record: logging.LogRecord) -> bool:
+    """The SDK logs a traceback where a run's flow is not served here; what matters is in the error's text."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, ApplicationError) and error.type == "NotFoundError" and "not registered" in error.message:
+        served = error.message.partition("available workflows:")[2].strip()
+        flow = error.message.removeprefix("Workflow class ").partition(" ")[0]
+        record.msg = (
+            "a run of flow %s was given back: this worker serves %s. All workers of a task queue must serve the same "
+            "flows; the run waits for one that does."
+        )
+        record.args = (flow, served)
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.exc_info = record.exc_text = None
+    return True
+
+
+def _said_already(record: logging.LogRecord) -> bool:
+    """The SDK's core repeats the failure of a workflow task, with all that its error says, in one long line."""
+    return not str(record.msg).startswith("Failing workflow task")
+
+
+def _uncaught(failed: threading.ExceptHookArgs) -> None:
+    if failed.exc_value is not None and failed.exc_type is not SystemExit:
+        name = "a thread" if failed.thread is None else f"thread {failed.thread.name}"
+        _log.error("%s ended by an error", name, exc_info=failed.exc_value)
