@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import RawValue
@@ -287,5 +287,5 @@ def _status(cause: BaseException, told: Exception) -> Status:
 def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
     first: BaseException = several
     while isinstance(first, BaseExceptionGroup):
-        first = cast("BaseExceptionGroup[BaseException]", first).exceptions[0]
+        first = first.exceptions[0]
     return first
