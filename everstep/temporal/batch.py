@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import RawValue
@@ -285,7 +285,7 @@ def _status(cause: BaseException, told: Exception) -> Status:
 
 
 def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
-    first: BaseException = several
+    first: Any = several
     while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
+        first = cast("Any", first).exceptions[0]
     return first

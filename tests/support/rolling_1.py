@@ -7,7 +7,6 @@ import asyncio
 from everstep import Context, Workflow, step
 from everstep.events import StartEvent, StopEvent
 from tests.support.rolling_parts import (
-    HOP_SECONDS,
     HOPS,
     STEP_SECONDS,
     TIMER_SECONDS,
@@ -20,6 +19,7 @@ from tests.support.rolling_parts import (
     Never,
     Timer,
     do,
+    go,
 )
 
 
@@ -48,7 +48,8 @@ class Rolling(Workflow):
     @step
     async def hop(self, ctx: Context, ev: Hop) -> Hop | Done:
         do(ctx, f"hop-{ev.number}")
-        await asyncio.sleep(HOP_SECONDS)
+        while not go().exists():
+            await asyncio.sleep(0.1)
         return Hop(number=ev.number + 1) if ev.number < HOPS else Done()
 
     @step

@@ -15,7 +15,7 @@ from everstep import Context
 from everstep.events import Event, HumanResponseEvent, InputRequiredEvent
 
 HOPS = 3
-STEP_SECONDS, HOP_SECONDS, TIMER_SECONDS = 100.0, 2.0, 8.0
+STEP_SECONDS, TIMER_SECONDS = 100.0, 12.0
 
 
 class Checked(Event):
@@ -53,6 +53,11 @@ class Done(Event):
 def journal() -> Path:
     """The file of all that was done."""
     return Path(os.environ["ROLLING_FOLDER"]) / "journal"
+
+
+def go() -> Path:
+    """The file that lets the old version's hops go on."""
+    return journal().with_name("go")
 
 
 def do(ctx: Context, effect: str) -> None:
