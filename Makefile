@@ -7,7 +7,7 @@ JOBS ?= 3
 PYTEST := $(BIN)/python -m pytest -q
 
 .PHONY: help setup demo test test-fast test-slow test-traces simulate phoenix lint format types layers lock bench
-.PHONY: dev-server worker clean image manifests test-deploy
+.PHONY: dev-server worker clean docs docs-serve image manifests test-deploy
 
 help: ## show this list
 	@echo 'everstep: event-driven workflows, run durably on Temporal'
@@ -42,6 +42,12 @@ test-traces: setup ## traces of runs in a real Phoenix, which is installed first
 
 phoenix: ## start Phoenix, a viewer for traces, at http://127.0.0.1:6006
 	@bash scripts/phoenix
+
+docs: ## these pages as a site, in build/site; broken links and references fail
+	@bash scripts/docs
+
+docs-serve: ## show the site at http://127.0.0.1:8000, anew when a page changes
+	@bash scripts/docs serve
 
 test-deploy: setup ## deploy/ by kubectl, helm and hadolint, which are installed first (67 MB to fetch)
 	@bash scripts/deploy-tools

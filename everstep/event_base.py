@@ -64,7 +64,7 @@ class Event(BaseModel):
         def __setattr__(self, name: str, value: Any) -> None: ...
 
     def model_post_init(self, context: Any, /) -> None:
-        """Move what was given for private attributes from the free keys to them."""
+        # What was given for private attributes moves from the free keys to them.
         if private := type(self).__private_attributes__:
             free = self._free()
             for name in free.keys() & private.keys():

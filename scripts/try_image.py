@@ -1,15 +1,15 @@
-"""Try an image of everstep: start its worker read-only and as its user, ask its probes, run a flow, stop it.
+"""Try an image of everstep: start its worker read-only and as its user, ask its probes, run flows, stop it.
 
     python scripts/try_image.py engine docker everstep:0.1.0
     python scripts/try_image.py root /path/to/its/files config.json      without an engine, as root
 
 Either way the root file system is read-only, nothing but /tmp and /var/lib/everstep can be written, and there are no
-capabilities. The Temporal server is one of its own.
+capabilities. The flows are started by the image's own starter.py, as docs/deploy.md does it in a pod. The Temporal
+server is one of its own.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shlex
 import signal
@@ -19,16 +19,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from everstep.temporal import TemporalRuntime
 from everstep.temporal.devserver import DevServer
-from everstep.temporal.exit import wait_at_exit
-from everstep.temporal.settings import ConnectionSettings
 
-QUEUE = "everstep"
 PATIENCE = 60.0
 # The root of the image is bound to itself, so that it alone can be made read-only, within a mount namespace that ends
 # with the process. The shell becomes the worker: signals go straight to it.
@@ -47,30 +43,37 @@ exec setpriv --no-new-privs chroot --userspec={uid}:{gid} --groups={gid} {root} 
 """
 
 
-def by_engine(engine: str, image: str, settings: Mapping[str, str]) -> list[str]:
-    """The command that starts an image with docker or podman."""
+Command = Callable[[Sequence[str]], list[str]]
+"""Gives what starts some words in the image; without words, what the image is for."""
+
+
+def by_engine(engine: str, image: str, settings: Mapping[str, str]) -> Command:
+    """By docker or podman."""
     restrictions = "--rm --network host --read-only --tmpfs /tmp --tmpfs /var/lib/everstep:uid=10001,gid=10001"
     variables = [f"--env={name}={value}" for name, value in settings.items()]
     safety = ["--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
-    return [engine, "run", *restrictions.split(), *safety, *variables, image]
+    return lambda words: [engine, "run", *restrictions.split(), *safety, *variables, image, *words]
 
 
-def by_chroot(root: str, config: Mapping[str, Any], settings: Mapping[str, str]) -> list[str]:
-    """The command that starts the files of an image as its configuration says."""
+def by_chroot(root: str, config: Mapping[str, Any], settings: Mapping[str, str]) -> Command:
+    """In the files of an image, as its configuration says."""
     own = dict(entry.split("=", 1) for entry in config["Env"])
     uid, _, gid = config["User"].partition(":")
     if not uid.isdigit() or int(uid) == 0:
         raise SystemExit(f"The image runs as user {uid!r}: it must be a number above 0.")
-    words = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
-    script = ENTER.format(
-        root=shlex.quote(root),
-        uid=uid,
-        gid=gid or uid,
-        directory=shlex.quote(config["WorkingDir"]),
-        variables=shlex.join(f"{name}={value}" for name, value in {**own, **settings}.items()),
-        command=shlex.join(words),
-    )
-    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
+
+    def command(words: Sequence[str]) -> list[str]:
+        script = ENTER.format(
+            root=shlex.quote(root),
+            uid=uid,
+            gid=gid or uid,
+            directory=shlex.quote(config["WorkingDir"]),
+            variables=shlex.join(f"{name}={value}" for name, value in {**own, **settings}.items()),
+            command=shlex.join([*(config.get("Entrypoint") or []), *(words or config.get("Cmd") or [])]),
+        )
+        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
+
+    return command
 
 
 def free_port() -> int:
@@ -97,34 +100,43 @@ def memory(pid: int) -> str:
     return f"{int(line.split()[1]) // 1024} MB held at most"
 
 
-async def until_ok(url: str, process: subprocess.Popen[bytes]) -> None:
+def until_ok(url: str, process: subprocess.Popen[bytes]) -> None:
     """Wait for a probe to succeed."""
     began = time.monotonic()
-    while await asyncio.to_thread(status, url) != 200:
+    while status(url) != 200:
         if process.poll() is not None:
             raise SystemExit(f"The worker has ended with {process.returncode} before it was ready; see above.")
         if time.monotonic() - began > PATIENCE:
             raise SystemExit(f"{url} has not succeeded for {PATIENCE:g} s.")
-        await asyncio.sleep(0.1)
+        time.sleep(0.1)
 
 
-async def tried(process: subprocess.Popen[bytes], address: str, health: int) -> None:
-    """Ask the probes of a worker that has just been started, run two flows that need nothing but the image, stop it."""
+def started(start: Command, *words: str) -> Any:
+    """What the image's starter.py prints, as JSON."""
+    ran = subprocess.run(start(["python3", "starter.py", *words]), stdout=subprocess.PIPE, text=True, timeout=PATIENCE)
+    if ran.returncode:
+        raise SystemExit(f"starter.py {shlex.join(words)}: exit code {ran.returncode}; see above.")
+    return json.loads(ran.stdout)
+
+
+def tried(start: Command, health: int) -> None:
+    """Start the worker, ask its probes, run two flows that need nothing but the image, stop it."""
     began = time.monotonic()
+    process = subprocess.Popen(start([]))
     try:
-        await until_ok(f"http://127.0.0.1:{health}/livez", process)
-        await until_ok(f"http://127.0.0.1:{health}/readyz", process)
-        print(f"ready after {time.monotonic() - began:.1f} s")
-        runtime = await TemporalRuntime.connect(ConnectionSettings(address=address))
-        runtime.task_queue = QUEUE
-        order = {"order_id": "A-1001", "amount_cents": 1200, "reason": "broken", "customer": "Ann"}
-        refund = await (await runtime.start_flow("RefundFlow", order))
+        until_ok(f"http://127.0.0.1:{health}/livez", process)
+        until_ok(f"http://127.0.0.1:{health}/readyz", process)
+        print(f"ready after {time.monotonic() - began:.1f} s, {memory(process.pid)}")
+        order = "order_id=A-1001 amount_cents=1200 reason=broken customer=Ann"
+        started(start, "run", "RefundFlow", "--id", "first", *order.split())
+        refund = started(start, "result", "first")
         print(f"RefundFlow: {refund['status']}")
-        index = await (await runtime.start_flow("IndexFlow", {"folder": "/app", "index": "try"}))
+        started(start, "run", "IndexFlow", "--id", "second", "folder=/app", "index=try")
+        index = started(start, "result", "second")
         print(f"IndexFlow: {index['indexed']} documents; {memory(process.pid)}")
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        code = await asyncio.to_thread(process.wait, 30)
+        code = process.wait(30)
         print(f"SIGTERM: exit code {code} after {time.monotonic() - began:.1f} s")
         if refund["status"] != "paid" or index["indexed"] == 0 or code != 0:
             raise SystemExit("The image does not do what it should; see above.")
@@ -135,13 +147,11 @@ async def tried(process: subprocess.Popen[bytes], address: str, health: int) -> 
 
 def main() -> None:
     """Read the arguments, start a server, try the image."""
-    wait_at_exit()
     kind, what, more = sys.argv[1:4]
     health = free_port()
     with DevServer.private() as server:
         settings = {
             "TEMPORAL_ADDRESS": server.address,
-            "TEMPORAL_TASK_QUEUE": QUEUE,
             "EVERSTEP_HEALTH_ADDRESS": f"127.0.0.1:{health}",
             "EVERSTEP_GRACEFUL_SHUTDOWN": "10",
         }
@@ -150,7 +160,7 @@ def main() -> None:
         else:
             config = json.loads(Path(more).read_text())
             start = by_chroot(what, config.get("Docker", {}).get("config", config), settings)
-        asyncio.run(tried(subprocess.Popen(start), server.address, health))
+        tried(start, health)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import ast
 import inspect
 import re
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -14,9 +13,9 @@ from temporalio.client import Client
 
 from everstep import LocalRuntime, Workflow, use_runtime
 from everstep.temporal import TemporalRuntime, serving
+from tests.support.pages import Page
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guide.md"
-PIECES = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+PIECES = [block.text for block in Page("docs/guide.md").take("python")]
 PRINTED = re.compile(r"^ *print\(.*\)  # (.+)$", re.MULTILINE)
 
 
@@ -28,8 +27,8 @@ def split(piece: str) -> tuple[list[ast.stmt], list[ast.stmt]]:
 
 
 async def execute(body: list[ast.stmt], program: ModuleType) -> None:
-    """Run statements of the guide, which may have `await` outside a function."""
-    code = compile(ast.Module(body, []), str(GUIDE), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    """Run statements of a page, which may have `await` outside a function."""
+    code = compile(ast.Module(body, []), "the page", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     running = eval(code, program.__dict__)
     if inspect.iscoroutine(running):
         await running

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from everstep import Context, Workflow, step
 from everstep.events import StartEvent, StopEvent
@@ -46,10 +47,10 @@ class Rolling(Workflow):
         return Timer() if ev.kind == "timer" else Done()
 
     @step
-    async def hop(self, ctx: Context, ev: Hop) -> Hop | Done:
+    def hop(self, ctx: Context, ev: Hop) -> Hop | Done:
         do(ctx, f"hop-{ev.number}")
         while not go().exists():
-            await asyncio.sleep(0.1)
+            time.sleep(0.1)
         return Hop(number=ev.number + 1) if ev.number < HOPS else Done()
 
     @step
