@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,15 @@ import pytest
 from everstep.temporal.devserver import DevServer
 from tests.support.shell import Shell, plain_environment
 
-PAGE = (Path(__file__).parents[2] / "docs" / "scheduling.md").read_text()
-CODE = {
-    kind: re.findall(rf"^```{kind}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL) for kind in ("python", "bash", "text")
-}
+PAGE = Page("docs/scheduling.md")
+(FLOW,), COMMANDS, (SHOWN,) = PAGE.take("python"), PAGE.take("bash"), PAGE.take("text")
 
 
 @pytest.mark.slow
 def test_schedules_and_batches_as_the_page_has_them(tmp_path: Path, dev_server: DevServer) -> None:
     """Each command ends as the page says, and the first batch's results read as they are shown."""
-    (tmp_path / "orders.py").write_text(CODE["python"][0])
-    serve, schedules, batch, again = (block.splitlines() for block in CODE["bash"])
+    (tmp_path / "orders.py").write_text(FLOW.text)
+    serve, schedules, batch, again = (block.lines for block in COMMANDS)
     with Shell(tmp_path, plain_environment(TEMPORAL_ADDRESS=dev_server.address)) as shell:
         shell.run(serve[0])
         for command in schedules:
@@ -31,7 +28,7 @@ def test_schedules_and_batches_as_the_page_has_them(tmp_path: Path, dev_server: 
         shell.run(make)
         assert shell.run(start).code == 1
         told = [_cut(json.loads(line)) for line in shell.run(show).output.splitlines()]
-        assert told == [_cut(json.loads(line)) for line in CODE["text"][0].splitlines()]
+        assert told == [_cut(json.loads(line)) for line in SHOWN.lines]
         for command in again:
             assert shell.run(command).code == 0, command
         results = [json.loads(line) for line in (tmp_path / "orders.results.jsonl").read_text().splitlines()]
