@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from everstep.temporal.devserver import DevServer
+from tests.support.pages import Page
 from tests.support.shell import Shell, plain_environment
 
 PAGE = Page("docs/scheduling.md")
