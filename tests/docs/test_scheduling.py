@@ -17,6 +17,7 @@ PAGE = Page("docs/scheduling.md")
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_schedules_and_batches_as_the_page_has_them(tmp_path: Path, dev_server: DevServer) -> None:
     """Each command ends as the page says, and the first batch's results read as they are shown."""
     (tmp_path / "orders.py").write_text(FLOW.text)
