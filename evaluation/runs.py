@@ -24,7 +24,7 @@ from activities.vectors_edge import EdgeEngine
 from evaluation.labelled import ROOT, Question, documents, spots
 from evaluation.measures import DEPTHS, Found, recall, reciprocal_rank
 from workflows.indexing import IndexFlow, IndexResult
-from workflows.rag import ApprovalRequested, Evaluated, RagFlow, RagResult
+from workflows.rag import STRATEGIES, ApprovalRequested, Evaluated, RagFlow, RagResult
 
 INDEX = "evaluation"
 SELECTED = "selected"
@@ -120,6 +120,7 @@ async def _asked(knowledge: Knowledge, question: Question, passages: int) -> lis
         elif isinstance(event, ApprovalRequested):
             await handler.respond({"approved": False, "comment": "nothing is published here"})
     result: RagResult = await handler
+    evaluated.sort(key=lambda one: STRATEGIES.index(one.strategy))
     outcomes = [await _outcome(knowledge.embedder, question, one) for one in evaluated]
     chosen = next((one for one in outcomes if one.strategy == result.strategy), None)
     if chosen is None:
