@@ -65,6 +65,10 @@ PUBLIC = {
     "everstep.temporal.devserver": "DevServer ensure_dev_server find_dev_server stop_dev_server",
     "everstep.temporal.handler": "TemporalHandler",
     "everstep.temporal.metrics_settings": "metrics_config",
+    "everstep.temporal.privacy": (
+        "FileDriver KeyRing Keys PrivacySettings PrivateCodec PrivateFailureConverter Sealer find_keys "
+        "private_converter"
+    ),
     "everstep.temporal.runs": "Inbox OpenRequest RunSummary find_run inbox list_runs",
     "everstep.temporal.settings": "ConnectionFailedError ConnectionSettings SettingsError connect",
     "everstep.testing": (
@@ -111,6 +115,7 @@ def test_the_public_methods_of_a_class_say_what_they_are_for(module: str, name: 
         "everstep.observe",
         "everstep.representation",
         "everstep.temporal",
+        "everstep.temporal.privacy",
         "everstep.testing",
     ],
 )
