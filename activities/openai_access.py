@@ -6,6 +6,7 @@ Rule: the client never retries by itself. A step's retry policy decides, sees ea
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -26,6 +27,10 @@ from activities.errors import (
 from activities.per_loop import PerLoop
 
 _CONNECT_SECONDS = 10.0
+# Most servers give no code for it: vLLM, llama.cpp and Ollama, Anthropic's and Google's own doors, in this order.
+_OVERFLOW = re.compile(
+    r"maximum context length|context (size|window|length)|prompt is too long|input token count .* exceeds", re.I
+)
 
 
 def is_configured() -> bool:
@@ -101,7 +106,7 @@ def translated(error: Exception, model: str) -> ModelError:
 def of_code(code: str | None, message: str, model: str) -> ModelError | None:
     """What an error's own code says, which is more than its status does; None where it says nothing more."""
     said = f"Model {model}: {message}"
-    if code == "context_length_exceeded" or "maximum context length" in message:
+    if code == "context_length_exceeded" or _OVERFLOW.search(message):
         return ModelContextOverflow(f"{said} Send fewer or shorter passages.")
     if code == "insufficient_quota":
         return ModelQuotaExceeded(f"{said} Add credit, or set OPENAI_API_KEY to another account's key.")

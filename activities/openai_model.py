@@ -73,7 +73,7 @@ class OpenAIModel(ABC):
     ) -> None:
         self.model = model or os.environ.get("EVERSTEP_MODEL") or DEFAULT_MODEL
         self._timeout = timeout or float(os.environ.get("EVERSTEP_MODEL_TIMEOUT") or DEFAULT_TIMEOUT)
-        self._temperature = temperature
+        self._sampling: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
         self._access = OpenAIAccess(api_key, base_url, min(silence, self._timeout))
 
     def describe(self) -> str:
@@ -154,7 +154,7 @@ class OpenAIModel(ABC):
 
     def _parameters(self, tools: Sequence[ToolMetadata], form: JsonForm | None) -> dict[str, Any]:
         """What else is asked for, for traces."""
-        told: dict[str, Any] = {} if self._temperature is None else {"temperature": self._temperature}
+        told = dict(self._sampling)
         if tools:
             told["tools"] = [tool.name for tool in tools]
         return told if form is None else {**told, "schema": form.name}

@@ -134,24 +134,24 @@ class SchemaRecords(RecordModel):
 
 
 def allowed_modules() -> tuple[str, ...]:
-    """Patterns of the modules from which models may be imported: those in EVERSTEP_EXTRACTION_MODELS, else all."""
-    named = os.environ.get("EVERSTEP_EXTRACTION_MODELS") or "*"
+    """Patterns of the modules from which models may be imported: those in EVERSTEP_EXTRACTION_MODELS, else none."""
+    named = os.environ.get("EVERSTEP_EXTRACTION_MODELS") or ""
     return tuple(pattern.strip() for pattern in named.split(",") if pattern.strip())
 
 
-def record_model(spec: str | dict[str, Any], *, allowed: Sequence[str] = ("*",)) -> RecordModel:
+def record_model(spec: str | dict[str, Any], *, allowed: Sequence[str] = ()) -> RecordModel:
     """The model that a text or a schema names.
 
     Args:
         spec: `package.module:Class` for a pydantic model; the path of a JSON Schema file, which ends in `.json`; or
             the JSON Schema itself.
-        allowed: patterns of the modules that may be imported, such as `invoices.*`.
+        allowed: patterns of the modules that may be imported, such as `invoices` or `records.*`; `*` is any module.
 
     Raises:
         RecordModelInvalid: there is no such model or file, or it is none.
 
     Example:
-        record_model("invoices:Invoice").check({"number": "A-1"}).faults
+        record_model("invoices:Invoice", allowed=["invoices"]).check({"number": "A-1"}).faults
     """
     if isinstance(spec, dict):
         return SchemaRecords(spec)
@@ -164,9 +164,10 @@ def record_model(spec: str | dict[str, Any], *, allowed: Sequence[str] = ("*",))
             "Schema file that ends in .json, or the JSON Schema itself."
         )
     if not any(fnmatchcase(place, pattern) for pattern in allowed):
+        rule = f"imports models only from {', '.join(allowed)}" if allowed else "imports no models by name"
         raise RecordModelInvalid(
-            f"model={spec!r}: this worker imports models only from {', '.join(allowed)}. Name one from there, or "
-            "widen EVERSTEP_EXTRACTION_MODELS where the worker runs."
+            f"model={spec!r}: this worker {rule}. Set EVERSTEP_EXTRACTION_MODELS={','.join([*allowed, place])} where "
+            "it runs, or give the model's JSON Schema."
         )
     return PydanticRecords(_picked(_imported(place, spec), name, spec))
 

@@ -32,7 +32,7 @@ class OpenAIResponses(OpenAIModel):
         tools: Sequence[ToolMetadata],
         form: JsonForm | None,
     ) -> None:
-        options: dict[str, Any] = {} if self._temperature is None else {"temperature": self._temperature}
+        options = dict(self._sampling)
         if form is not None:
             options["text"] = {"format": {"type": "json_schema", **asdict(form)}}
         if tools:

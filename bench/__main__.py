@@ -67,7 +67,7 @@ async def _measure(chosen: Sequence[Case], rounds: int) -> list[Comparison]:
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     found: list[Comparison] = []
     for (stock, in_flight), group in itertools.groupby(chosen, lambda case: (case.stock, case.in_flight)):
-        async with DevServer.private(stock=stock) as server:
+        async with DevServer.private(stock=stock, synced=True) as server:
             client = await Client.connect(server.address)
             async with both_sides(client, in_flight) as sides:
                 await _warm_up(sides, stock=stock)

@@ -132,7 +132,10 @@ def catch_error(
         for_steps: the names of the steps that it covers; None: all that no other handler names.
         max_recoveries: how often it may recover along one line of events, before the run fails after all.
         workflow: the flow to add it to, for a function outside of a class.
-        num_workers, retry_policy, timeout, task_queue: as for `step`.
+        num_workers: as for `step`.
+        retry_policy: as for `step`.
+        timeout: as for `step`.
+        task_queue: as for `step`.
 
     Raises:
         WorkflowValidationError: the function or an argument cannot make a handler.

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
@@ -27,6 +27,12 @@ class Event(BaseModel):
     plain JSON only. Fields and free keys are attributes; `[]`, `get` and `in` read both. What lists keys
     (`keys`, `values`, `items`, `len`, iteration, `to_dict`) lists the free ones. Private attributes (`_x`)
     may be given by name too; they stay in the process and do not travel. An event is always true.
+
+    A class with ``model_config = ConfigDict(extra="forbid")`` takes no free keys: a misspelled one is refused, also in
+    the answer of a person.
+
+    `from_outside`, a class attribute: False where only steps may send such events, and one that comes from outside
+    of the run is refused, as `handler.send_event` and the signal `send_event` bring it. It holds for subclasses too.
 
     Raises `pydantic.ValidationError` when a declared field is missing or does not fit.
 
@@ -46,6 +52,8 @@ class Event(BaseModel):
         val_json_bytes="base64",
     )
 
+    from_outside: ClassVar[bool] = True
+
     if TYPE_CHECKING:
 
         def __init__(self, **data: Any) -> None: ...
@@ -56,7 +64,7 @@ class Event(BaseModel):
         def __setattr__(self, name: str, value: Any) -> None: ...
 
     def model_post_init(self, context: Any, /) -> None:
-        """Move what was given for private attributes from the free keys to them."""
+        # What was given for private attributes moves from the free keys to them.
         if private := type(self).__private_attributes__:
             free = self._free()
             for name in free.keys() & private.keys():
@@ -64,7 +72,8 @@ class Event(BaseModel):
 
     def _free(self) -> dict[str, Any]:
         # Not through attributes: a field or a free key may be called `model_extra`, `items` or `get`.
-        return cast("dict[str, Any]", self.__pydantic_extra__)
+        free = self.__pydantic_extra__
+        return {} if free is None else free  # a class may refuse free keys
 
     def __getitem__(self, key: str) -> Any:
         free = self._free()
@@ -77,6 +86,8 @@ class Event(BaseModel):
     def __setitem__(self, key: str, value: Any) -> None:
         if key in type(self).__pydantic_fields__:
             setattr(self, key, value)
+        elif self.__pydantic_extra__ is None:
+            raise KeyError(f"{type(self).__name__} has no field {key!r} and takes no free keys (extra='forbid')")
         else:
             self._free()[key] = value
 
@@ -143,7 +154,7 @@ def event_to_data(event: Event) -> dict[str, Any]:
         EventEncodeError: a value has no JSON form; it names the event type, the path and the remedy.
     """
     cls = type(event)
-    free = cast("dict[str, Any]", event.__pydantic_extra__)
+    free = event.__pydantic_extra__ or {}
     if cls.__pydantic_fields__:
         data = _fields_to_data(cls, event, free)
     else:

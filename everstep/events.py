@@ -1,5 +1,4 @@
-"""The event types that everstep itself knows: starts, stops, questions and answers, failures, internal
-notices."""
+"""The event types that everstep itself knows: starts, stops, questions and answers, failures, internal notices."""
 
 from __future__ import annotations
 
@@ -62,8 +61,16 @@ __all__ = [
 
 
 class StartEvent(Event):
-    """Begins a run. The keyword arguments of `Workflow.run` become its fields; subclass it to declare
-    them."""
+    """Begins a run. The keyword arguments of `Workflow.run` become its fields; subclass it to declare them.
+
+    Example:
+        >>> class Ask(StartEvent):
+        ...     question: str
+        >>> Ask(question="Why?").question
+        'Why?'
+        >>> StartEvent(topic="tides").topic
+        'tides'
+    """
 
     if TYPE_CHECKING:
 
@@ -78,7 +85,11 @@ class StopEvent(Event):
 
     Returned as it is, the run's result is its `result`; a subclass that declares fields is the result itself.
 
-    Example: `return StopEvent(result={"answer": 42})`, or `return StopEvent("done")`.
+    Example:
+        >>> StopEvent(result={"answer": 42}).result
+        {'answer': 42}
+        >>> StopEvent("done").result
+        'done'
     """
 
     # A typed stop event is its own result, and has none beside its fields.
@@ -117,9 +128,9 @@ class InputRequiredEvent(Event):
     into fields of a subclass, or into free keys such as `prefix`.
 
     Attributes:
-        due: until when it may be answered: seconds or a timedelta from when it is asked, or an aware
-        datetime. assignee: who is asked, as your organisation names people or roles. response_event: the
-        event type that answers it. Without one, the only type of answer that the flow accepts.
+        due: until when it may be answered: seconds or a timedelta from when it is asked, or an aware datetime.
+        assignee: who is asked, as your organisation names people or roles.
+        response_event: the event type that answers it. Without one, the only type of answer that the flow accepts.
 
     Example:
         >>> class Approve(InputRequiredEvent):
@@ -159,13 +170,11 @@ def due_in_seconds(due: timedelta | datetime | float | None, now: float) -> floa
 
 
 class HumanResponseEvent(Event):
-    """Answers an `InputRequiredEvent`. Subclass it to declare what an answer must say; else use keys such as
-    `response`.
+    """Answers an `InputRequiredEvent`. Subclass it to declare what an answer says; else use keys such as `response`.
 
     Attributes:
         request_id: the request that it answers; needed only while the run has several open.
-        expired: set by everstep when nobody answered in time and the flow has no step for
-        `InputExpiredEvent`.
+        expired: set by everstep when nobody answered in time and the flow has no step for `InputExpiredEvent`.
     """
 
     request_id: str | None = None
@@ -313,8 +322,12 @@ class WorkflowFailedEvent(StopEvent):
 
 
 class WorkflowTimedOutEvent(StopEvent):
-    """Published when a run took longer than its timeout, in seconds. `active_steps` were running or queued
-    then."""
+    """Published when a run took longer than its timeout.
+
+    Attributes:
+        timeout: in seconds.
+        active_steps: the steps that were running or queued then.
+    """
 
     timeout: float
     active_steps: list[str]

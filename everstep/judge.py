@@ -11,7 +11,7 @@ from typing import Any
 from everstep.engine.inputs import Verdict
 from everstep.engine.messages import Envelope
 from everstep.errors import EverstepError
-from everstep.events import Event
+from everstep.events import Event, event_name
 from everstep.invoke import Invoker
 
 
@@ -32,8 +32,9 @@ def judge(
     reasons: list[str] = []
     for name in types:
         try:
-            event = normal_form(invoker, name, data, waited=waited)
-            fault = None if question is None else _misfit(invoker, question, event)
+            built = invoker.decode(Envelope(name, data), waited=waited)
+            event = invoker.encode(built)
+            fault = _only_from_steps(built) if question is None else _misfit(invoker, question, built)
             if fault is None:
                 return Verdict(message, event)
             reasons.append(fault)
@@ -51,14 +52,21 @@ def normal_form(invoker: Invoker, type_name: str, data: Mapping[str, Any], *, wa
     return invoker.encode(invoker.decode(Envelope(type_name, data), waited=waited))
 
 
-def _misfit(invoker: Invoker, question: Envelope, answer: Envelope) -> str | None:
+def _only_from_steps(event: Event) -> str | None:
+    """Why an event is not taken from outside, or None."""
+    cls = type(event)
+    if cls.from_outside:
+        return None
+    return f"{event_name(cls)} comes from the flow's own steps only (from_outside=False); it is not taken from outside"
+
+
+def _misfit(invoker: Invoker, question: Envelope, given: Event) -> str | None:
     """Why the flow does not take an answer to this question, or None."""
     check: Callable[[Event, Event], None] | None = getattr(invoker.flow, "check_answer", None)
     if check is None:
         return None
-    asked, given = invoker.decode(question, waited=True), invoker.decode(answer, waited=True)
     try:
-        check(asked, given)
+        check(invoker.decode(question, waited=True), given)
     except Exception as error:  # whatever is wrong, whoever answers is told
         return str(error) or type(error).__name__
     return None

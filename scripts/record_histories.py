@@ -1,4 +1,4 @@
-"""Record the histories that tests replay: `python scripts/record_histories.py 0.1`, once for each released version.
+"""Record the histories that tests replay: `python scripts/record_histories.py 0.1`, once for each version or protocol.
 
 Writes tests/histories/<version>/<run>.<execution>.json. A released version is never recorded again: what it wrote
 stands in its users' servers.
@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from temporalio.client import Client
 
-from everstep.temporal import TemporalRuntime, serving
+from everstep.temporal import Limits, TemporalRuntime, serving
 from everstep.temporal.devserver import DevServer
 from tests.support.recorded_flows import FLOWS, RECORDINGS, start
+from tests.support.recorded_later import LATER, LATER_FLOWS
 
 HISTORIES = Path(__file__).parents[1] / "tests" / "histories"
 
@@ -30,13 +33,28 @@ async def record(folder: Path) -> None:
             async with serving(client, FLOWS, task_queue=name, limits=limits):
                 handler = await start(TemporalRuntime(client, task_queue=name), name)
                 await drive(handler)
-            number = 0
-            runs = [run async for run in client.list_workflows(f"WorkflowId = '{name}'")]
-            for run in sorted(runs, key=lambda run: run.start_time):
-                number += 1
-                history = await client.get_workflow_handle(name, run_id=run.run_id).fetch_history()
-                (folder / f"{name}.{number}.json").write_text(history.to_json() + "\n")
-            print(f"{name}: {number} execution{'s' if number > 1 else ''}")
+            await write(client, folder, name)
+        for name, run in LATER.items():
+            begun = await TemporalRuntime(client, task_queue=name).start_flow(
+                run.flow.__name__, run.start, run_id=name, state=run.state
+            )
+
+            def serve(queue: str = name, limits: Limits = run.limits) -> AbstractAsyncContextManager[Any]:
+                return serving(client, LATER_FLOWS, task_queue=queue, limits=limits)
+
+            await run.drive(begun, serve)
+            await write(client, folder, name)
+
+
+async def write(client: Client, folder: Path, name: str) -> None:
+    """Write all executions of a run."""
+    number = 0
+    runs = [run async for run in client.list_workflows(f"WorkflowId = '{name}'")]
+    for run in sorted(runs, key=lambda run: run.start_time):
+        number += 1
+        history = await client.get_workflow_handle(name, run_id=run.run_id).fetch_history()
+        (folder / f"{name}.{number}.json").write_text(history.to_json() + "\n")
+    print(f"{name}: {number} execution{'s' if number > 1 else ''}")
 
 
 def main() -> None:

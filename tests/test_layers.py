@@ -127,6 +127,7 @@ WORKFLOW_CODE = tuple(
         "boundary",
         "names",
         "payloads",
+        "start_input",
     )
 )
 

@@ -67,8 +67,8 @@ class ExtractFolder(StartEvent):
 
     Attributes:
         folder: the folder, or one document, as the worker sees it.
-        model: what a record looks like: `package.module:Class` for a pydantic model, the path of a JSON Schema file
-            (`.json`), or the JSON Schema itself.
+        model: what a record looks like: `package.module:Class` for a pydantic model from a module that the worker
+            allows, the path of a JSON Schema file (`.json`), or the JSON Schema itself.
         paths: files and folders below the folder to take; by default all of it.
         out: the folder for the results. What is done there is not done again while documents and model stay the same.
             By default a new one, below EVERSTEP_EXTRACTED.
@@ -198,14 +198,16 @@ class ExtractionFlow(Workflow):
 
     Args:
         model: the chat model; by default the one that the environment names.
-        record_models: patterns of the modules from which models of records may be imported. By default those in
-            EVERSTEP_EXTRACTION_MODELS, separated by commas, else all.
+        record_models: patterns of the modules from which models of records may be imported, such as `invoices` or
+            `records.*`. By default those in EVERSTEP_EXTRACTION_MODELS, separated by commas, else none: whoever starts
+            a run cannot have the worker import what its operator has not named.
         batch: how many documents one round handles, which bounds what a single event of the history can hold. The next
             round begins when all of them are settled, also those that wait for people.
         options: of `Workflow`.
 
     Example:
-        result = await ExtractionFlow().run(folder="inbox", model="invoices:Invoice", out="results", format="csv")
+        flow = ExtractionFlow(record_models=["invoices"])
+        result = await flow.run(folder="inbox", model="invoices:Invoice", out="results", format="csv")
     """
 
     def __init__(
@@ -219,7 +221,7 @@ class ExtractionFlow(Workflow):
         super().__init__(**options)
         self._model = model
         self._building = threading.Lock()
-        self._allowed = tuple(record_models or allowed_modules())
+        self._allowed = tuple(allowed_modules() if record_models is None else record_models)
         self._batch = batch
 
     @step(retry_policy=RETRIES, timeout=300)

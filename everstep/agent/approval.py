@@ -1,12 +1,20 @@
-"""What people are asked about a call, and what becomes of the call by their answer."""
+"""What people are asked about a call, and what becomes of the call by their answer.
+
+Rule: a call that needs approval is run by the invocation that has the answer, so that nobody can send one as approved.
+"""
 
 from __future__ import annotations
 
-from everstep.agent.calling import result_of
+import json
+from typing import Any
+
+from everstep.agent.calling import result_of, run_tool
+from everstep.agent.errors import ToolError
 from everstep.agent.events import ApproveToolCall, ToolApproval, ToolCall, ToolCallHeld, ToolCallResult, ToolOutput
 from everstep.agent.messages import ToolMetadata
 from everstep.agent.servers import Listed
 from everstep.agent.team import Team
+from everstep.context import Context
 
 
 def question_about(held: ToolCallHeld, team: Team, listed: Listed, problem: str) -> ApproveToolCall:
@@ -42,9 +50,24 @@ def answered(held: ToolCallHeld, answer: ToolApproval, team: Team, listed: Liste
         tool_kwargs=arguments,
         tool_id=held.tool_id,
         current_agent_name=held.current_agent_name,
-        approved=True,
-        edited=arguments != held.tool_kwargs,
     )
+
+
+async def run_approved(
+    ctx: Context[Any], held: ToolCallHeld, call: ToolCall, team: Team, listed: Listed
+) -> ToolCallResult:
+    """Make a call as it was approved; that its tool is gone meanwhile is told to the model.
+
+    Raises:
+        ToolFailedError: the tool failed, and its own retry policy is to be asked.
+    """
+    try:
+        tool = team.tool(call.current_agent_name, call.tool_name, listed)
+    except ToolError as error:
+        return result_of(call, ToolOutput(content=f"Error: {error}", is_error=True))
+    changed = call.tool_kwargs != held.tool_kwargs
+    shown = json.dumps(call.tool_kwargs, ensure_ascii=False)
+    return await run_tool(ctx, tool, call, remark=f"A person changed the arguments to {shown}.\n" if changed else "")
 
 
 def check_arguments(question: ApproveToolCall, answer: ToolApproval, team: Team) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from everstep.agent.errors import ToolError
@@ -44,12 +43,11 @@ class ToolRetries:
 
 
 async def carry_out(ctx: Context[Any], team: Team, call: ToolCall, listed: Listed) -> ToolCallResult | ToolCallHeld:
-    """Call a tool; or hold the call, if a person must approve it.
+    """Call a tool; or hold the call, if a person must approve it: nothing that a call says of itself spares it that.
 
     Raises:
         ToolFailedError: the tool failed, and its own retry policy is to be asked.
     """
-    tool: Tool | None = None
     try:
         if call.unreadable is not None:
             raise ToolError(f"the arguments are no JSON object, but: {call.unreadable[:UNREADABLE_SHOWN]}")
@@ -57,26 +55,36 @@ async def carry_out(ctx: Context[Any], team: Team, call: ToolCall, listed: Liste
             ctx.write_event_to_stream(call)
             return _handoff(team, call)
         tool = team.tool(call.current_agent_name, call.tool_name, listed)
-        if not call.approved and tool.needs_approval(call.tool_kwargs):
-            return ToolCallHeld(
-                tool_name=call.tool_name,
-                tool_kwargs=tool.complete(call.tool_kwargs),
-                tool_id=call.tool_id,
-                current_agent_name=call.current_agent_name,
-            )
-        ctx.write_event_to_stream(call)
+        held = tool.needs_approval(call.tool_kwargs)
+        arguments = tool.complete(call.tool_kwargs) if held else call.tool_kwargs
+    except Exception as error:
+        return result_of(call, _error(error))
+    if held:
+        return ToolCallHeld(
+            tool_name=call.tool_name,
+            tool_kwargs=arguments,
+            tool_id=call.tool_id,
+            current_agent_name=call.current_agent_name,
+        )
+    return await run_tool(ctx, tool, call)
+
+
+async def run_tool(ctx: Context[Any], tool: Tool, call: ToolCall, *, remark: str = "") -> ToolCallResult:
+    """Call a tool that may be called; the model reads `remark` before the output.
+
+    Raises:
+        ToolFailedError: the tool failed, and its own retry policy is to be asked.
+    """
+    ctx.write_event_to_stream(call)
+    try:
         with ToolSpan(call.tool_name, call.tool_kwargs, tool.metadata.description) as span:
             output = await tool.call(ctx, call.tool_kwargs)
             span.gave(output)
-    except ToolError as error:
-        return result_of(call, ToolOutput(content=f"Error: {error}", is_error=True))
     except Exception as error:
-        if tool is not None and tool.options.retry_policy is not None:
+        if tool.options.retry_policy is not None and not isinstance(error, ToolError):
             raise ToolFailedError(tool.options.retry_policy, error) from error
-        return result_of(call, ToolOutput(content=f"Error: {_told(error)}", is_error=True))
-    if call.edited:
-        output = f"A person changed the arguments to {json.dumps(call.tool_kwargs, ensure_ascii=False)}.\n{output}"
-    return result_of(call, ToolOutput(content=output), return_direct=tool.options.return_direct)
+        return result_of(call, _error(error))
+    return result_of(call, ToolOutput(content=f"{remark}{output}"), return_direct=tool.options.return_direct)
 
 
 def result_of(call: ToolCall | ToolCallHeld, output: ToolOutput, *, return_direct: bool = False) -> ToolCallResult:
@@ -108,6 +116,10 @@ def _handoff(team: Team, call: ToolCall) -> ToolCallResult:
     result = result_of(call, ToolOutput(content=f"{to_agent} takes over now: {reason}\nGo on with what the user asks."))
     result.handoff_to = to_agent
     return result
+
+
+def _error(error: Exception) -> ToolOutput:
+    return ToolOutput(content=f"Error: {error if isinstance(error, ToolError) else _told(error)}", is_error=True)
 
 
 def _told(error: Exception) -> str:

@@ -29,11 +29,15 @@ class AgentWorkflowStartEvent(StartEvent):
 class ListTools(Event):
     """A server is to be asked for its tools."""
 
+    from_outside = False
+
     server: str
 
 
 class ToolsListed(Event):
     """The tools that a server has."""
+
+    from_outside = False
 
     server: str
     tools: list[ToolMetadata]
@@ -41,6 +45,8 @@ class ToolsListed(Event):
 
 class AgentSetup(Event):
     """It is this agent's turn: its model is called with the run's chat history."""
+
+    from_outside = False
 
     current_agent_name: str
 
@@ -78,23 +84,24 @@ class AgentOutput(Event):
 
 
 class ToolCall(Event):
-    """A tool is to be called with these arguments.
+    """A tool is to be called with these arguments. `unreadable`: what the model wrote instead of arguments.
 
-    `approved`: a person has seen them and agreed. `edited`: that person changed them. `unreadable`: what the model
-    wrote instead of arguments.
+    Nothing in it tells that a person has agreed: only the step that holds the call and has their answer runs it.
     """
+
+    from_outside = False
 
     tool_name: str
     tool_kwargs: dict[str, Any] = Field(default_factory=dict[str, Any])
     tool_id: str
     current_agent_name: str
     unreadable: str | None = None
-    approved: bool = False
-    edited: bool = False
 
 
 class ToolCallHeld(Event):
     """A call waits until a person has approved it; `tool_kwargs` are all its arguments, with the defaults."""
+
+    from_outside = False
 
     tool_name: str
     tool_kwargs: dict[str, Any]
@@ -114,6 +121,8 @@ class ToolCallResult(Event):
 
     `return_direct`: its output is the answer of the run. `handoff_to`: the agent that takes over.
     """
+
+    from_outside = False
 
     tool_name: str
     tool_kwargs: dict[str, Any] = Field(default_factory=dict[str, Any])

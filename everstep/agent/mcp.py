@@ -49,8 +49,9 @@ class MCPServer:
         prefix: put before the names of its tools.
         only: the tools that are wanted, by the server's names; None: all.
         approval: True, the (prefixed) names of the tools that a person must approve, or a function of the arguments.
-        assignee, approve_within, retry_policy: as for `tool`. Without a retry policy a call that broke off is told to
-            the model, as it may have been made.
+        assignee: as for `tool`.
+        approve_within: as for `tool`.
+        retry_policy: as for `tool`. Without one a call that broke off is told to the model, as it may have been made.
         timeout: bounds one call, or the listing, in seconds or as a timedelta.
         idle: seconds after which a connection that nobody uses is closed.
 

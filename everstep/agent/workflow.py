@@ -2,7 +2,7 @@
 
     init_run → run_agent → call_tool (side by side) → join_results → run_agent … → AgentResult
     init_run → list_tools → tools_listed → run_agent      where agents have servers of tools
-    call_tool → approve_tool → call_tool                  where a person must approve
+    call_tool → approve_tool → join_results               where a person must approve
 
 Only the conversation and the names of agents and tools are data of a run. What agents are made of (prompts, functions,
 models) is read where the steps run, so that a run goes on with what is deployed.
@@ -17,7 +17,7 @@ from typing import Any, Self, cast
 from pydantic import BaseModel
 
 from everstep.agent.agent import Agent, ModelSource, ToolSource
-from everstep.agent.approval import answered, check_arguments, question_about, rejected
+from everstep.agent.approval import answered, check_arguments, question_about, rejected, run_approved
 from everstep.agent.calling import ToolRetries, carry_out, failed_result
 from everstep.agent.conversation import (
     AGENT,
@@ -237,9 +237,9 @@ class AgentWorkflow(Workflow):
             ctx.write_event_to_stream(done)
         return done
 
-    @step(num_workers=TOOLS_AT_ONCE)
-    async def approve_tool(self, ctx: Context, ev: ToolCallHeld) -> ToolCall | ToolCallResult:
-        """Ask a person whether a call may be made, for as long as it takes."""
+    @step(retry_policy=ToolRetries(), num_workers=TOOLS_AT_ONCE)
+    async def approve_tool(self, ctx: Context, ev: ToolCallHeld) -> ToolCallResult:
+        """Ask a person whether a call may be made, for as long as it takes, and make it as they approved it."""
         problem = ""
         listed = await self._listed(ctx)
         while True:
@@ -252,11 +252,12 @@ class AgentWorkflow(Workflow):
             except ToolError as error:
                 problem = str(error)
                 continue
-            if isinstance(decided, ToolCallResult):
-                ctx.write_event_to_stream(decided)
+            if isinstance(decided, ToolCall):
+                decided = await run_approved(ctx, ev, decided, self.team, listed)
+            ctx.write_event_to_stream(decided)
             return decided
 
-    @catch_error(for_steps=["call_tool"], max_recoveries=1_000_000)
+    @catch_error(for_steps=["call_tool", "approve_tool"], max_recoveries=1_000_000)
     async def tool_failed(self, ctx: Context, ev: StepFailedEvent) -> ToolCallResult:
         """Give the model the error of a tool whose tries are used up."""
         result = failed_result(ev)

@@ -26,7 +26,8 @@ from everstep.engine import inputs as happened
 from everstep.engine.passes import ChildEnd
 from everstep.temporal import names
 from everstep.temporal.endings import child_failed, stop_envelope
-from everstep.temporal.payloads import dump, raw, raw_bytes
+from everstep.temporal.payloads import dump, raw
+from everstep.temporal.start_input import run_arguments
 from everstep.temporal.step_runner import DEFERRED, SERVER_RETRIES, TASK_BYTES
 
 WATCH_LIMIT = timedelta(seconds=30)
@@ -107,19 +108,17 @@ class ChildRuns:
         options: dict[str, Any] = {"parent": workflow.info().workflow_id}
         if call.timeout is not None:
             options["timeout"] = call.timeout
-        if call.state is not None:
-            options["state"] = call.state
         if self.trace is not None:
             options["trace"] = self.trace
-        start = dump(call.start)
-        while not self._fits(len(start)):
+        arguments = run_arguments(dump(call.start), call.state)
+        while not self._fits(sum(len(each.payload.data) for each in arguments)):
             await workflow.sleep(timedelta(milliseconds=1), summary=DEFERRED)
         # An id that the caller has given names work, as that of any run; ours belongs to this very run.
         given = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
         try:
             child: asyncio.Task[RawValue] = await workflow.start_child_workflow(
                 call.flow,
-                raw_bytes(start),
+                args=arguments,
                 id=command.run,
                 task_queue=call.task_queue,
                 result_type=RawValue,

@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from everstep.temporal import serverprocess
-from everstep.temporal.serverprocess import HOST, TUNED, WAITING_ATTRIBUTE, DevServerError, ServerSpec
+from everstep.temporal import reaper, serverprocess
+from everstep.temporal.serverprocess import HOST, ONE_QUEUE, TUNED, WAITING_ATTRIBUTE, DevServerError, ServerSpec
 
 try:
     import fcntl
@@ -37,7 +37,7 @@ class DevServer:
     """A Temporal dev server on 127.0.0.1.
 
     `ensure_dev_server` gives the one of a project directory. For a test, `DevServer.private()` describes one
-    of its own, which runs inside a `with` or `async with` block:
+    of its own, which runs inside a `with` or `async with` block, and ends with its process, even if that is killed:
 
         with DevServer.private() as server:
             client = await Client.connect(server.address)
@@ -56,6 +56,7 @@ class DevServer:
         cls,
         *,
         stock: bool = False,
+        synced: bool = False,
         ui: bool = False,
         dynamic_config: Mapping[str, str] | None = None,
         search_attributes: Mapping[str, str] | None = None,
@@ -64,6 +65,8 @@ class DevServer:
 
         Args:
             stock: leave out everstep's tuning, as on a user's server.
+            synced: write through to the disk, and keep the queues of other servers, as for measurements. A server for
+                tests needs neither: killed, it loses nothing that it had acknowledged.
             ui: serve the web UI too.
             dynamic_config: further settings of the server, key to JSON value.
             search_attributes: name to type, instead of everstep's own; {} for none.
@@ -75,8 +78,13 @@ class DevServer:
             port=0,  # free ones are taken at the start
             http_port=0,
             ui_port=0 if ui else None,
-            dynamic_config={**({} if stock else TUNED), **(dynamic_config or {})},
+            dynamic_config={
+                **({} if stock else TUNED),
+                **({} if stock or synced else ONE_QUEUE),
+                **(dynamic_config or {}),
+            },
             search_attributes=SEARCH_ATTRIBUTES if search_attributes is None else search_attributes,
+            synced=synced,
         )
         return cls(spec, _temporary=directory)
 
@@ -108,7 +116,7 @@ class DevServer:
         return self.pid is not None and serverprocess.end(self.pid, self.spec, grace=grace)
 
     def kill(self) -> None:
-        """End it at once, as kill -9 or a power cut does; what it had acknowledged is in its file."""
+        """End it at once, as kill -9 does; what it had acknowledged is in its file."""
         self.stop(grace=0)
 
     def restart(self, *, timeout: float = 30) -> None:
@@ -135,6 +143,8 @@ class DevServer:
 
     def _spawned(self, spec: ServerSpec, pid: int) -> None:
         self.spec, self.pid, self.started = spec, pid, True
+        if self._temporary is not None:  # a killed test leaves nothing behind
+            reaper.hold(str(self._temporary), pid, str(spec.db_file), self._temporary)
 
     def _with_free_ports(self) -> ServerSpec:
         ports = {"port": serverprocess.free_port(), "http_port": serverprocess.free_port()}
@@ -145,6 +155,7 @@ class DevServer:
     def _close(self) -> None:
         self.kill()
         if self._temporary is not None:
+            reaper.release(str(self._temporary))
             shutil.rmtree(self._temporary, ignore_errors=True)
 
 

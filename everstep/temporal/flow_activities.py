@@ -35,6 +35,11 @@ from everstep.workflow import Workflow
 
 _log = logging.getLogger("everstep.worker")
 
+_TOO_LARGE = (
+    "{} cannot start: its start event, state and definition make {:,} bytes, and the server takes {:,}. Begin with "
+    "less, or set up external storage on the client"
+)
+
 
 class FlowActivities:
     """The activities of some flows, for one worker.
@@ -98,7 +103,7 @@ class FlowActivities:
                 state = begin_state(invoker.types.state, options.get("state"))
             except EverstepError as error:
                 return raw({"refused": f"{definition.name} cannot start: {error}"})
-            return raw(
+            begun = raw(
                 {
                     "definition": definition.to_json(),
                     "limits": self.limits.to_json(),
@@ -106,6 +111,10 @@ class FlowActivities:
                     "state": state,
                 }
             )
+            size, limit = len(begun.payload.data), self.limits.payload
+            if limit is not None and size > limit:
+                return raw({"refused": _TOO_LARGE.format(definition.name, size, limit)})
+            return begun
 
         return begin
 

@@ -25,6 +25,7 @@ from everstep.temporal.endings import step_failure
 from everstep.temporal.lock_keeper import lock_release, lock_request
 from everstep.temporal.payloads import unpack
 from everstep.temporal.replica import Replica, UnreadableError
+from everstep.temporal.start_input import carried_over
 from everstep.wire import MalformedMessageError, parse_answer, parse_event, received
 
 
@@ -117,8 +118,8 @@ class EngineFollower:
         started = event.workflow_execution_started_event_attributes
         self._flow = started.workflow_type.name
         values = await self._values(started.input)
-        if len(values) > 1 and isinstance(values[1], dict) and "everstep" in values[1]:
-            carried = cast("dict[str, dict[str, Any]]", values[1])["everstep"]
+        carried = carried_over(values)
+        if carried is not None:
             self._replica.now = _seconds(event)
             engine = Engine.restore(
                 FlowDefinition.from_json(carried["definition"]), unpack(carried["engine"]), self._run_id

@@ -26,6 +26,7 @@ from everstep.flow.definition import FlowDefinition
 from everstep.temporal import names
 from everstep.temporal.endings import failure_details, stop_envelope
 from everstep.temporal.internal import InternalEvents
+from everstep.temporal.start_input import carried_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +149,9 @@ class HistoryReader:
 
     async def _started(self, event: HistoryEvent) -> None:
         values = await self._values(event.workflow_execution_started_event_attributes.input)
-        if len(values) > 1 and isinstance(values[1], dict):
-            self._set_definition(cast("dict[str, Any]", values[1])["everstep"]["definition"])
+        carried = carried_over(values)
+        if carried is not None:
+            self._set_definition(carried["definition"])
 
     async def _marker(self, event: HistoryEvent) -> Sequence[Published]:
         """What a local activity left: the definition of the run, or the outcome of a local step."""

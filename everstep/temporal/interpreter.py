@@ -32,7 +32,8 @@ from everstep.temporal.endings import run_failure, run_result
 from everstep.temporal.lock_keeper import LockKeeper
 from everstep.temporal.message_desk import MessageDesk
 from everstep.temporal.parent_line import ParentLine
-from everstep.temporal.payloads import dump, pack, raw, raw_bytes, unpack
+from everstep.temporal.payloads import dump, pack, raw, unpack
+from everstep.temporal.start_input import carried_arguments, carried_over, start_arguments
 from everstep.temporal.step_runner import StepRunner
 from everstep.temporal.timers import Timers
 
@@ -111,19 +112,14 @@ class Interpreter(Doors):
     # Beginning and going on
 
     async def _begin(self, arguments: Sequence[Any]) -> None:
-        if len(arguments) > 1 and isinstance(arguments[1], dict) and "everstep" in arguments[1]:
-            self._go_on(cast("Mapping[str, Any]", arguments[1]["everstep"]))
+        carried = carried_over(arguments)
+        if carried is not None:
+            self._go_on(carried)
             return
-        start: Any = arguments[0] if arguments else {}
-        if len(arguments) > 1 or not isinstance(start, dict):
-            raise ApplicationError(
-                f"{self._flow} takes one JSON object, the fields of its start event; "
-                f"{len(arguments)} values came"
-                + ("" if isinstance(start, dict) else f", the first no object: {start!r}"),
-                type="StartRefused",
-                non_retryable=True,
-            )
+        start, begins_with = start_arguments(self._flow, arguments)
         options: Any = workflow.memo_value(names.MEMO, None)
+        if begins_with:  # runs of old have their state in the memo, whose size is bounded
+            options = {**cast("dict[str, Any]", options or {}), **begins_with}
         begun: Mapping[str, Any] = await workflow.execute_local_activity(
             names.BEGIN,
             raw({"flow": self._flow, "start": start, "options": options}),
@@ -167,7 +163,7 @@ class Interpreter(Doors):
         )
         assert self.steps is not None
         self.steps.move()
-        workflow.continue_as_new(args=[raw({}), raw_bytes(self._to_carry())])
+        workflow.continue_as_new(args=carried_arguments(self._to_carry()))
 
     def _to_carry(self) -> bytes:
         """What the next execution begins with; written once, unless something has happened since."""
@@ -180,7 +176,7 @@ class Interpreter(Doors):
                 "waiting": self._shown_waiting,
                 **self.above.carried(),
             }
-            self._carried = self._fed, dump({"everstep": carried})
+            self._carried = self._fed, dump(carried)
         return self._carried[1]
 
     # Feeding the engine

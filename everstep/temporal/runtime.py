@@ -23,8 +23,9 @@ from everstep.state_store import begin_state
 from everstep.temporal import names
 from everstep.temporal.exit import wait_at_exit
 from everstep.temporal.handler import TemporalHandler
-from everstep.temporal.payloads import raw
+from everstep.temporal.payloads import dump
 from everstep.temporal.settings import ConnectionSettings, connect
+from everstep.temporal.start_input import run_arguments
 from everstep.temporal.turns import Turns
 from everstep.workflow import Workflow
 
@@ -139,10 +140,11 @@ class TemporalRuntime:
         """Start a run; `carried` is one whose state it begins with."""
         if carried is not None:
             options = {**options, "state": await carried.state()}
+        state = options.pop("state", None)
         try:
             await self.client.start_workflow(
                 flow,
-                raw(start),
+                args=run_arguments(dump(start), state),
                 id=run_id,
                 task_queue=task_queue or self.task_queue,
                 # A run's id names its work: idempotency keys are made of it. Work that is done is not done again; work

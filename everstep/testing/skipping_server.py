@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Generator
 
+from everstep.temporal import reaper
 from everstep.temporal.serverprocess import HOST, DevServerError, find_test_server_binary, free_port
 
 
@@ -27,12 +28,15 @@ def time_skipping_server(patience: float = 20.0) -> Generator[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    address = f"{HOST}:{port}"
+    reaper.hold(address, process.pid, f"temporal-test-server {port}")
     try:
         _wait_for(port, process, patience)
-        yield f"{HOST}:{port}"
+        yield address
     finally:
         process.kill()
         process.wait()
+        reaper.release(address)
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], patience: float) -> None:

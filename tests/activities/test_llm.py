@@ -71,8 +71,8 @@ def server() -> Iterator[FakeOpenAI]:
 
 @pytest.fixture
 async def chat(server: FakeOpenAI) -> AsyncIterator[OpenAIChat]:
-    """A model at that server, with short time-outs."""
-    model = OpenAIChat("fake", api_key="k", base_url=server.base_url, timeout=2.0, silence=0.4)
+    """A model at that server."""
+    model = OpenAIChat("fake", api_key="k", base_url=server.base_url, timeout=30.0, silence=20.0)
     yield model
     await model.aclose()
 
@@ -122,6 +122,8 @@ def test_the_strict_schema() -> None:
         (server_error(504), ModelTimeout, "had an error"),
         (auth_error(), ModelAuthError, "OPENAI_API_KEY"),
         (context_overflow(), ModelContextOverflow, "fewer or shorter"),
+        (failure(400, "the request exceeds the available context size"), ModelContextOverflow, "fewer or shorter"),
+        (failure(400, "prompt is too long: 9 tokens > 8 maximum"), ModelContextOverflow, "fewer or shorter"),
         (quota_exceeded(), ModelQuotaExceeded, "credit"),
         (failure(404, "No such model."), ModelRequestInvalid, "EVERSTEP_MODEL"),
         (failure(400, "Filtered.", code="content_filter"), ModelRefused, "content filter"),
@@ -188,19 +190,21 @@ async def test_a_cut_stream_is_an_error(server: FakeOpenAI, chat: OpenAIChat, cu
 @pytest.mark.parametrize(
     "reply",
     [
-        text("late", wait=3.0),
-        text("one two three", token_wait=1.0),
-        text(" ".join(["word"] * 100), token_wait=0.05),
+        text("late", wait=9.0),
+        text("one two three", token_wait=9.0),
+        text(" ".join(["word"] * 200), token_wait=0.05),
     ],
     ids=["no first token", "silence between tokens", "too long in all"],
 )
-async def test_a_slow_model_times_out(server: FakeOpenAI, chat: OpenAIChat, reply: Reply) -> None:
+async def test_a_slow_model_times_out(server: FakeOpenAI, reply: Reply) -> None:
     """A server that is silent, or never comes to an end, is given up in the time set."""
     server.script([reply])
+    hasty = OpenAIChat("fake", api_key="k", base_url=server.base_url, timeout=1.0, silence=0.3)
     started = time.monotonic()
     with pytest.raises(ModelTimeout):
-        await chat.complete(ASK)
-    assert time.monotonic() - started < 2.9
+        await hasty.complete(ASK)
+    assert time.monotonic() - started < 4
+    await hasty.aclose()
 
 
 async def test_no_server_is_unavailable() -> None:
@@ -248,8 +252,9 @@ async def test_an_error_of_the_callback_is_its_own(server: FakeOpenAI, chat: Ope
 async def test_cancelling_leaves_the_model_usable(server: FakeOpenAI, chat: OpenAIChat) -> None:
     """A step that is cancelled in the middle of an answer breaks nothing for the next."""
     server.script([text("one two three four five six", token_wait=0.2), text("fine")])
-    first = asyncio.create_task(chat.complete(ASK))
-    await asyncio.sleep(0.5)
+    begun = asyncio.Event()
+    first = asyncio.create_task(chat.complete(ASK, on_token=lambda _: begun.set()))
+    await begun.wait()
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first

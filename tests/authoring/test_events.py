@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, ValidationError, computed_field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field
 
 from everstep.errors import EventDecodeError, EventEncodeError, StepTimeoutError
 from everstep.events import (
@@ -363,3 +363,22 @@ def test_ancestors_are_nearest_first_and_end_with_event() -> None:
     """Routing by subclass works on these names."""
     assert event_ancestors(WorkflowFailedEvent) == ("StopEvent", "Event")
     assert event_ancestors(Event) == ()
+
+
+class Exact(Event):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+
+
+def test_a_class_may_take_no_free_keys() -> None:
+    """What is misspelled is refused, wherever it comes from; the event is read and written as any other."""
+    event = Exact(name="ann")
+    assert (event["name"], list(event.keys()), len(event), "names" in event) == ("ann", [], 0, False)
+    assert event_from_data(Exact, event_to_data(event)) == event
+    with pytest.raises(ValidationError, match="names"):
+        Exact.model_validate({"name": "ann", "names": "bob"})
+    with pytest.raises(KeyError, match="takes no free keys"):
+        event["names"] = "bob"
+    with pytest.raises(EventDecodeError, match="names: Extra inputs are not permitted"):
+        event_from_data(Exact, {"name": "ann", "names": "bob"})

@@ -22,6 +22,16 @@ class Close(Event):
     pass
 
 
+class Counted(Event):
+    from_outside = False
+
+    number: int
+
+
+class Recounted(Counted):
+    pass
+
+
 class Notebook(Workflow):
     @step
     async def begin(self, ev: StartEvent) -> None:
@@ -30,6 +40,10 @@ class Notebook(Workflow):
     @step(num_workers=1, skip_graph_checks=["reachability"])
     async def take(self, ctx: Context, ev: Note) -> None:
         await ctx.store.set("notes", [*await ctx.store.get("notes", default=[]), f"{ev.text}{'*' * ev.stars}"])
+
+    @step(skip_graph_checks=["reachability"])
+    async def count(self, ev: Counted | Recounted) -> None:
+        return None
 
     @step(skip_graph_checks=["reachability"])
     async def shut(self, ctx: Context, ev: Close) -> StopEvent:
@@ -54,9 +68,19 @@ async def test_what_no_step_takes_is_refused(driver: Driver) -> None:
         await handler.send_event(Unwanted())
     with pytest.raises(ResponseRefusedError, match="step 'shut' does not accept Note; it accepts Close"):
         await handler.send_event(Note(text="x"), step="shut")
-    with pytest.raises(ResponseRefusedError, match="there is no step 'nowhere'; the steps are begin, take, shut"):
+    with pytest.raises(ResponseRefusedError, match="no step 'nowhere'; the steps are begin, take, count, shut"):
         await handler.send_event(Note(text="x"), step="nowhere")
     assert len((await handler.progress())["refused_messages"]) == 3
+    await handler.send_event(Close())
+    assert await handler == []
+
+
+async def test_an_event_for_steps_only_is_refused(driver: Driver) -> None:
+    """Where its class, or a base of it, says that it does not come from outside; also for a step by its name."""
+    handler = await driver.run(Notebook)
+    for event, step_name in ((Counted(number=1), None), (Recounted(number=2), "count")):
+        with pytest.raises(ResponseRefusedError, match="ounted comes from the flow's own steps only"):
+            await handler.send_event(event, step=step_name)
     await handler.send_event(Close())
     assert await handler == []
 

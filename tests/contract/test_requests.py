@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from pydantic import ConfigDict
 
 from everstep import Context, Workflow, step
 from everstep.errors import ResponseRefusedError
@@ -22,6 +23,8 @@ class Approve(InputRequiredEvent):
 
 
 class Amount(HumanResponseEvent):
+    model_config = ConfigDict(extra="forbid")
+
     amount: int
 
 
@@ -124,6 +127,8 @@ async def test_what_does_not_answer_is_refused_and_the_run_goes_on(driver: Drive
     assert "required" in missing.lower() or "missing" in missing.lower()
     assert "approved" in await refusal(handler, {"approved": "perhaps"}, request="ask-1")
     assert "amount" in await refusal(handler, {"approved": True}, request="ask-3")
+    misspelled = await refusal(handler, {"amount": 1, "commment": "fine"}, request="ask-3")
+    assert "commment: Extra inputs are not permitted" in misspelled
     assert await refusal(handler, Amount(amount=1), request="ask-1") == (
         "Amount does not answer request ask-1; it takes Approval"
     )
@@ -133,7 +138,7 @@ async def test_what_does_not_answer_is_refused_and_the_run_goes_on(driver: Drive
         await handler.respond(answer, request=request)
     assert await handler == [True, True, 1]
     records = {request["id"]: request for request in await handler.requests(only_open=False)}
-    assert [len(records[name]["refused"]) for name in ("ask-1", "ask-2", "ask-3")] == [3, 0, 1]
+    assert [len(records[name]["refused"]) for name in ("ask-1", "ask-2", "ask-3")] == [3, 0, 2]
     first = records["ask-1"]["refused"][0]
     assert (first["by"], first["answer"], first["reason"]) == ("bob", {}, missing)
     (stray,) = (await handler.progress())["refused_messages"]

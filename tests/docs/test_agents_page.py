@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import ast
-import re
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from tests.docs.test_guide import PRINTED, execute
+from tests.support.pages import Page
 
-PAGE = Path(__file__).parents[2] / "docs" / "agents.md"
-PIECES = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+PIECES = [block.text for block in Page("docs/agents.md").take("python")]
 
 
 async def test_the_pieces_print_what_they_say(
@@ -22,6 +20,7 @@ async def test_the_pieces_print_what_they_say(
     """In process, with models that are scripted."""
     program = ModuleType("agents_page")
     monkeypatch.setitem(sys.modules, "agents_page", program)
+    monkeypatch.setenv("OPENAI_API_KEY", "for a model that is not asked")
     for piece in PIECES:
         await execute(ast.parse(piece).body, program)
         assert capsys.readouterr().out.splitlines() == PRINTED.findall(piece)

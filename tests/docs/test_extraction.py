@@ -12,17 +12,15 @@ import pytest
 
 from everstep.temporal.devserver import DevServer
 from tests.support.fake_openai import FakeOpenAI
+from tests.support.pages import ROOT, Page
 from tests.support.papers import play
 from tests.support.shell import Shell, plain_environment
 from workflows.extraction import ExtractFolder
 
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "extraction.md").read_text()
-
-
-def blocks(kind: str) -> list[str]:
-    """The page's blocks of a language."""
-    return re.findall(rf"^```{kind}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+PAGE = Page("docs/extraction.md")
+MODEL, PROGRAM = PAGE.take("python")
+FIRST, AGAIN = PAGE.take("bash")
+DOCUMENTS = PAGE.take("text")
 
 
 @pytest.fixture
@@ -32,14 +30,13 @@ def project(tmp_path: Path) -> Path:
         shutil.copy(ROOT / name, tmp_path)
     for name in ("workflows", "activities"):
         (tmp_path / name).symlink_to(ROOT / name)
-    model, program = blocks("python")
-    (tmp_path / "invoices.py").write_text(model)
-    (tmp_path / "program.py").write_text(program)
-    documents = re.findall(r"^```text (\S+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    assert len(documents) == 2
-    for name, text in documents:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
+    (tmp_path / "invoices.py").write_text(MODEL.text)
+    (tmp_path / "program.py").write_text(PROGRAM.text)
+    assert len(DOCUMENTS) == 2
+    for document in DOCUMENTS:
+        assert document.title
+        (tmp_path / document.title).parent.mkdir(exist_ok=True)
+        (tmp_path / document.title).write_text(document.text)
     return tmp_path
 
 
@@ -55,8 +52,7 @@ def shell(project: Path, dev_server: DevServer) -> Iterator[Shell]:
 @pytest.mark.slow
 def test_a_batch_is_run_mended_and_run_again(shell: Shell, project: Path) -> None:
     """All commands of the page, in their order; then its program."""
-    (first, again) = (block.splitlines() for block in blocks("bash"))
-    work, start, wait, inbox, respond, result, look = first
+    work, start, wait, inbox, respond, result, look = FIRST.lines
     shell.run(work)
     assert shell.run(start).code == 0
     assert shell.run(wait).code == 0
@@ -72,7 +68,7 @@ def test_a_batch_is_run_mended_and_run_again(shell: Shell, project: Path) -> Non
         ("b.txt", "A-1002", "16"),
     ]
     (project / "inbox" / "c.txt").write_text((project / "inbox" / "a.txt").read_text())
-    ran = shell.run(f"{again[0]} -o table")
+    ran = shell.run(f"{AGAIN.lines[0]} -o table")
     assert ran.code == 0
     assert "ExtractionProgress source=c.txt stage=done text=extracted, 1 record" in ran.output
     assert re.search(r"^b\.txt +extracted +1 +corrected 2 times; 1 mended by a person$", ran.output, re.MULTILINE)
@@ -82,12 +78,13 @@ def test_a_batch_is_run_mended_and_run_again(shell: Shell, project: Path) -> Non
 @pytest.mark.slow
 def test_what_is_wrong_is_told(shell: Shell) -> None:
     """A folder, a model and a schema that are none end the run with one line, exit code 1."""
-    shell.run("python worker.py &")  # all flows, this one among them
+    shell.run("EVERSTEP_EXTRACTION_MODELS=invoices python worker.py &")  # all flows, this one among them
     shell.run("echo '{' > broken.json")
     good = {"folder": "inbox", "model": "invoices:Invoice"}
     for wrong, said in (
         ({"folder": "nowhere"}, "nowhere: it is not a folder"),
         ({"model": "invoices:Invoic"}, "there is no Invoic in invoices; of models it has Item, Invoice"),
+        ({"model": "os:Invoice"}, "Set EVERSTEP_EXTRACTION_MODELS=invoices,os where it runs"),
         ({"model": "broken.json"}, "broken.json is no JSON"),
         ({"corrections": "99"}, "less than or equal to 10"),
     ):
@@ -100,7 +97,7 @@ def test_what_is_wrong_is_told(shell: Shell) -> None:
 
 def test_the_table_names_all_fields() -> None:
     """Each field of the start event, with its default."""
-    named = re.findall(r"^\| `(\w+)` \|.*\|(.*)\|$", PAGE.split("\n## What may be asked for\n")[1], re.MULTILINE)
+    named = re.findall(r"^\| `(\w+)` \|.*\|(.*)\|$", PAGE.section("What may be asked for"), re.MULTILINE)
     fields = ExtractFolder.model_fields
     assert [name for name, _ in named] == list(fields)
     for name, default in named:

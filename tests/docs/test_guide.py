@@ -6,7 +6,6 @@ import ast
 import inspect
 import re
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -14,22 +13,22 @@ from temporalio.client import Client
 
 from everstep import LocalRuntime, Workflow, use_runtime
 from everstep.temporal import TemporalRuntime, serving
+from tests.support.pages import Page
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guide.md"
-PIECES = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+PIECES = [block.text for block in Page("docs/guide.md").take("python")]
 PRINTED = re.compile(r"^ *print\(.*\)  # (.+)$", re.MULTILINE)
 
 
 def split(piece: str) -> tuple[list[ast.stmt], list[ast.stmt]]:
     """What a piece defines, up to its last class or import, and what it does then."""
     body = ast.parse(piece).body
-    last = max(n for n, node in enumerate(body) if isinstance(node, ast.ClassDef | ast.ImportFrom))
+    last = max((n for n, node in enumerate(body) if isinstance(node, ast.ClassDef | ast.ImportFrom)), default=-1)
     return body[: last + 1], body[last + 1 :]
 
 
 async def execute(body: list[ast.stmt], program: ModuleType) -> None:
-    """Run statements of the guide, which may have `await` outside a function."""
-    code = compile(ast.Module(body, []), str(GUIDE), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    """Run statements of a page, which may have `await` outside a function."""
+    code = compile(ast.Module(body, []), "the page", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     running = eval(code, program.__dict__)
     if inspect.iscoroutine(running):
         await running

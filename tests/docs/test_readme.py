@@ -1,26 +1,35 @@
-"""README.md is true: its code runs, its commands work in its order, its settings are read, its links lead somewhere."""
+"""README.md is true: its code runs, its commands work in its order, and its settings are read."""
 
 from __future__ import annotations
 
 import ast
-import itertools
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 
 from everstep.temporal.devserver import DevServer, stop_dev_server
 from everstep.temporal.settings import ConnectionSettings
+from tests.support.pages import ROOT, Page
 from tests.support.shell import SETTING, Shell, plain_environment
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGE = Page("README.md")
+README = PAGE.text
+FIRST_PROGRAM, ON_TEMPORAL = PAGE.take("python")
+
+
+def commands(section: str) -> list[str]:
+    """The commands of a section, one by one."""
+    return [line for block in PAGE.take("bash", section) for line in block.lines]
+
+
+INSTALL, RUN, KILL, APPROVE = map(
+    commands, ("Install", "Run flows", "Kill the worker", "Approve from another terminal")
+)
 READ_BY_THE_SDK = {
     "TEMPORAL_ADDRESS",
     "TEMPORAL_NAMESPACE",
@@ -33,12 +42,6 @@ READ_BY_THE_SDK = {
     "TEMPORAL_PROFILE",
     "TEMPORAL_CONFIG_FILE",
 }
-
-
-def blocks(language: str, section: str | None = None) -> list[str]:
-    """The code blocks of a language, of one section or of all."""
-    text = README if section is None else README.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -56,7 +59,7 @@ def project(tmp_path: Path) -> Path:
     binaries = Path(sys.executable).parent
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "activate").write_text(f'PATH="{binaries}:$PATH"\n')
-    (tmp_path / "word_count.py").write_text(blocks("python")[0])
+    (tmp_path / "word_count.py").write_text(FIRST_PROGRAM.text)
     return tmp_path
 
 
@@ -65,7 +68,7 @@ def shell(project: Path) -> Iterator[Shell]:
     """A shell in the project, after the section on installing: a server runs."""
     try:
         with Shell(project, environment()) as shell:
-            for command in commands("Install"):
+            for command in INSTALL:
                 assert shell.run(command).code == 0
             address = shell.json("everstep dev --status")["address"]
             # What README tells to give as --address where the usual port is taken.
@@ -73,11 +76,6 @@ def shell(project: Path) -> Iterator[Shell]:
             yield shell
     finally:
         stop_dev_server(project / ".everstep")
-
-
-def commands(section: str) -> list[str]:
-    """The commands of a section, one by one."""
-    return [line for block in blocks("bash", section) for line in block.splitlines() if line.strip()]
 
 
 def script(directory: Path, name: str, source: str, **settings: str) -> str:
@@ -99,20 +97,19 @@ def script(directory: Path, name: str, source: str, **settings: str) -> str:
 def test_the_first_program_stands_near_the_top_and_runs(tmp_path: Path) -> None:
     """Code begins within the first 15 lines, and gives what README says."""
     assert README.splitlines().index("```python") < 15
-    assert script(tmp_path, "word_count.py", blocks("python")[0]) == "5"
+    assert script(tmp_path, "word_count.py", FIRST_PROGRAM.text) == "5"
 
 
 def test_the_same_runs_on_temporal(tmp_path: Path, dev_server: DevServer) -> None:
     """With another runtime and nothing else changed."""
-    (tmp_path / "word_count.py").write_text(blocks("python")[0])
-    assert len(blocks("python")) == 2
-    assert script(tmp_path, "on_temporal.py", blocks("python")[1], TEMPORAL_ADDRESS=dev_server.address) == "5"
+    (tmp_path / "word_count.py").write_text(FIRST_PROGRAM.text)
+    assert script(tmp_path, "on_temporal.py", ON_TEMPORAL.text, TEMPORAL_ADDRESS=dev_server.address) == "5"
 
 
 @pytest.mark.slow
 def test_a_flow_of_one_s_own_is_served_and_started(shell: Shell) -> None:
     """The commands that serve and start the first program's flow."""
-    serve, start, result, stop = commands("Run flows")
+    serve, start, result, stop = RUN
     shell.run(serve)
     assert shell.run(start).code == 0
     assert shell.run(result).output.strip() == "5"
@@ -123,7 +120,7 @@ def test_a_flow_of_one_s_own_is_served_and_started(shell: Shell) -> None:
 @pytest.mark.timeout(400)
 def test_a_killed_worker_loses_nothing(shell: Shell) -> None:
     """The demonstration: killed in the middle of steps, the run ends with all its documents."""
-    *before, kill, show, again, result = commands("Kill the worker")
+    *before, kill, show, again, result = KILL
     documents = int(re.search(r"seq (\d+)", " ".join(before))[1])  # pyright: ignore[reportOptionalSubscript]
     for command in before:
         assert shell.run(command).code == 0
@@ -141,7 +138,7 @@ def test_a_killed_worker_loses_nothing(shell: Shell) -> None:
 def test_a_person_answers_from_another_terminal(shell: Shell) -> None:
     """By starter.py, and by Temporal's command line alone; what does not fit is refused with the reason."""
     shell.run("python worker.py RefundFlow &")
-    start, wait, inbox, respond, result, *by_temporal = commands("Approve from another terminal")
+    start, wait, inbox, respond, result, *by_temporal = APPROVE
     assert shell.run(start).code == 0
     assert shell.run(wait).code == 0
     found = shell.json(inbox)
@@ -162,8 +159,7 @@ def test_a_person_answers_from_another_terminal(shell: Shell) -> None:
 
 def table() -> list[str]:
     """The settings that README lists."""
-    section = README.split("\n## Settings\n", 1)[1].split("\n## ", 1)[0]
-    cells = re.findall(r"^\| (`[A-Z_]+`(?:, `[A-Z_]+`)*) \|", section, re.MULTILINE)
+    cells = re.findall(r"^\| (`[A-Z_]+`(?:, `[A-Z_]+`)*) \|", PAGE.section("Settings"), re.MULTILINE)
     return [name for cell in cells for name in re.findall(r"[A-Z_]+", cell)]
 
 
@@ -198,7 +194,7 @@ def test_the_make_targets_exist() -> None:
     """Every `make` command in README and CONTRIBUTING is a target."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     text = README + (ROOT / "CONTRIBUTING.md").read_text()
-    asked = set(re.findall(r"(?:^    |`(?:[A-Z]+=\S+ )?)make ([a-z-]+)", text, re.MULTILINE))
+    asked = set(re.findall(r"(?:^|`(?:[A-Z]+=\S+ )?)make ([a-z-]+)", text, re.MULTILINE))
     assert {"demo", "test"} <= asked <= targets
 
 
@@ -209,28 +205,3 @@ def test_the_extras_exist() -> None:
     extras = project.split("[project.optional-dependencies]")[1].split("\n[")[0]
     there = re.findall(r"^([a-z-]+) =", extras, re.MULTILINE)
     assert set(re.findall(r"`([a-z-]+)`", line.partition(".")[0])) <= set(there)
-
-
-@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
-def test_links_and_paths_lead_somewhere(page: Path) -> None:
-    """Relative links, and what is written as a path of the repository, exist; so do the tests that are named."""
-    text = page.read_text()
-    missing: list[str] = []
-    for target in re.findall(r"\]\(([^)#\s]+)", text):
-        if "://" not in target and not (page.parent / unquote(target)).exists():
-            missing.append(target)
-    for path in re.findall(r"`((?:everstep|workflows|activities|tests|docs|scripts|bench|\.ci)/[\w./-]*)`", text):
-        if not (ROOT / path).exists():
-            missing.append(path)
-    for path, name in re.findall(r"`(?:tests/)?([\w/]+\.py)::(\w+)`", text):
-        file = ROOT / "tests" / path
-        if not file.exists() or f"def {name}(" not in file.read_text():
-            missing.append(f"{path}::{name}")
-    assert not missing
-
-
-def test_pictures_are_small() -> None:
-    """Each picture of the documentation has less than 150 kB."""
-    pictures = list(itertools.chain(*((ROOT / "docs").rglob(kind) for kind in ("*.png", "*.jpg", "*.svg"))))
-    assert pictures
-    assert all(picture.stat().st_size < 150_000 for picture in pictures)

@@ -36,8 +36,9 @@ INVOICE = "tests.support.papers:Invoice"
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Results go into the test's own folder."""
+    """Results go into the test's own folder; models of records may come from anywhere."""
     monkeypatch.setenv("EVERSTEP_EXTRACTED", str(tmp_path / "extracted"))
+    monkeypatch.setenv("EVERSTEP_EXTRACTION_MODELS", "*")
 
 
 @pytest.fixture
@@ -354,11 +355,20 @@ async def test_a_model_that_is_none_is_named(
     assert calls(server) == 0
 
 
-async def test_models_come_only_from_where_the_worker_allows(flow: ExtractionFlow, papers: Path) -> None:
-    """A run cannot have any module imported, where the worker says which."""
-    strict = ExtractionFlow(flow.model, record_models=["invoices.*"])
-    with pytest.raises(RecordModelInvalid, match=r"only from invoices\.\*"):
-        await strict.run(folder=str(papers), model=INVOICE)
+async def test_models_come_only_from_where_the_worker_allows(
+    flow: ExtractionFlow, papers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run cannot have any module imported but those that the worker names; where it names none, none at all."""
+    (tmp_path / "side_effect.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("EVERSTEP_EXTRACTION_MODELS")
+    for strict, said in (
+        (ExtractionFlow(flow.model), r"imports no models by name\. Set EVERSTEP_EXTRACTION_MODELS=side_effect where"),
+        (ExtractionFlow(flow.model, record_models=["invoices.*"]), r"only from invoices\.\*"),
+    ):
+        with pytest.raises(RecordModelInvalid, match=said):
+            await strict.run(folder=str(papers), model="side_effect:Invoice")
+    assert not (tmp_path / "ran").exists()
 
 
 async def test_a_folder_that_does_not_exist_is_named(flow: ExtractionFlow, tmp_path: Path) -> None:

@@ -24,6 +24,12 @@ INVOICE = "tests.support.papers:Invoice"
 STUBBORN = f"{TEXT_INVOICE}\nmisread 9\n"
 
 
+@pytest.fixture(autouse=True)
+def allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers may import the tests' models."""
+    monkeypatch.setenv("EVERSTEP_EXTRACTION_MODELS", "tests.support.papers,gone_soon")
+
+
 @pytest.fixture
 def server() -> Iterator[FakeOpenAI]:
     """A chat server that reads invoices."""

@@ -1,4 +1,4 @@
-"""A small collector: takes spans as OTLP over HTTP on loopback and keeps them."""
+"""A small collector: takes spans and the names of metrics as OTLP over HTTP on loopback and keeps them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -37,9 +38,10 @@ class OtlpReceiver:
 
     def __init__(self) -> None:
         self.spans: list[Received] = []
+        self.metrics: set[str] = set()
         self.headers: dict[str, str] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     @property
     def url(self) -> str:
@@ -74,8 +76,10 @@ class OtlpReceiver:
                 receiver.headers = {name.lower(): value for name, value in self.headers.items()}
                 if self.path == "/v1/traces":
                     receiver.spans += _spans(ExportTraceServiceRequest.FromString(body))
+                if self.path == "/v1/metrics":
+                    receiver.metrics |= _metrics(ExportMetricsServiceRequest.FromString(body))
                 answer = ExportTraceServiceResponse().SerializeToString()
-                self.send_response(200 if self.path == "/v1/traces" else 404)
+                self.send_response(200 if self.path in ("/v1/traces", "/v1/metrics") else 404)
                 self.send_header("Content-Type", "application/x-protobuf")
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
@@ -104,6 +108,11 @@ def _spans(request: ExportTraceServiceRequest) -> list[Received]:
         for scope in group.scope_spans
         for span in scope.spans
     ]
+
+
+def _metrics(request: ExportMetricsServiceRequest) -> set[str]:
+    scopes = [scope for group in request.resource_metrics for scope in group.scope_metrics]
+    return {metric.name for scope in scopes for metric in scope.metrics}
 
 
 def _attributes(pairs: Any) -> dict[str, Any]:

@@ -92,3 +92,17 @@ async def test_waiting_for_a_verdict_can_be_bounded(client: Client, task_queue: 
         async with asyncio.timeout(1):
             await handler.respond({"word": "nobody hears"})
     await handler.workflow.terminate()
+
+
+async def test_a_large_state_travels_beside_the_start_event(client: Client, task_queue: str) -> None:
+    """A run begins with it, its memo stays small, and one that its history cannot hold is refused by name."""
+    runtime = TemporalRuntime(client, task_queue=task_queue)
+    async with serving(client, [AskFlow], task_queue=task_queue):
+        handler = await runtime.start_flow("AskFlow", {"number": 1}, state={"text": "x" * 100_000})
+        await until(handler.requests)
+        await handler.respond({"word": "yes"})
+        assert await handler == "yes"
+        assert len((await handler.state())["text"]) == 100_000
+        assert not await (await handler.workflow.describe()).memo()
+        with pytest.raises(WorkflowRuntimeError, match=r"AskFlow cannot start: its start event, state and definition"):
+            await (await runtime.start_flow("AskFlow", {"number": 1}, state={"text": "x" * 1_999_500}))

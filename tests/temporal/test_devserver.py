@@ -5,6 +5,9 @@ import json
 import multiprocessing
 import os
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,6 +133,36 @@ async def test_a_private_server_is_tuned_unless_stock_and_leaves_nothing() -> No
             await _count(await Client.connect(stock.address), "EverstepWaiting = true")
     assert not tuned.alive
     assert not tuned.spec.db_file.parent.exists()
+
+
+_OWNER = """
+import time
+from everstep.temporal.devserver import DevServer
+from everstep.testing import time_skipping_server
+
+with DevServer.private() as server, time_skipping_server() as skipping:
+    print(server.pid, server.spec.db_file, skipping, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_private_servers_end_with_an_owner_that_is_killed() -> None:
+    """Neither they nor their files are left when the process that started them has no time to end them."""
+    with subprocess.Popen([sys.executable, "-c", _OWNER], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        pid, file, skipping = owner.stdout.readline().split()
+        assert serverprocess.is_alive(int(pid), Path(file))
+        owner.kill()
+    deadline = time.monotonic() + 20
+    while serverprocess.is_alive(int(pid), Path(file)) or Path(file).parent.exists() or _listens(skipping):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _listens(address: str) -> bool:
+    host, port = address.split(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
 
 
 def test_a_server_without_its_port_shows_its_log() -> None:

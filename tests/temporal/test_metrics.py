@@ -6,7 +6,9 @@ import asyncio
 import re
 import socket
 import urllib.request
+from collections.abc import Iterator
 
+import pytest
 from temporalio.client import Client
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
@@ -17,7 +19,16 @@ from everstep.retry_policy import retry_policy, stop_after_attempt, wait_fixed
 from everstep.temporal import TemporalRuntime, serving
 from everstep.temporal.devserver import DevServer
 from everstep.temporal.metrics_settings import metrics_config
+from tests.support.otlp_receiver import OtlpReceiver
 from tests.support.waiting import until
+
+EXPORTED = {
+    f"everstep_{name}"
+    for name in (
+        "runs_started", "runs", "steps", "step_attempts", "step_seconds", "queue_seconds", "requests",
+        "request_seconds", "waiting_runs", "tokens",
+    )
+}  # fmt: skip
 
 
 class Answer(HumanResponseEvent):
@@ -76,6 +87,32 @@ async def test_a_worker_counts_runs_steps_requests_and_tokens(dev_server: DevSer
     assert scraped["everstep_tokens_total kind=completion model=some-model"] == 3
     assert "everstep_waiting_runs namespace=default" in scraped
     assert any(name.startswith("temporal_") for name in scraped)
+
+
+@pytest.fixture(scope="session")
+def collector() -> Iterator[OtlpReceiver]:
+    """A collector for the session: what exports metrics goes on doing so to the end of the process."""
+    with OtlpReceiver() as running:
+        yield running
+
+
+async def test_they_go_to_a_collector_too(collector: OtlpReceiver, dev_server: DevServer, task_queue: str) -> None:
+    """All of them, over OTLP, beside Temporal's own."""
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_METRIC_EXPORT_INTERVAL": "300"}
+    metrics = metrics_config(environment)
+    assert metrics is not None
+    client = await Client.connect(dev_server.address, runtime=Runtime(telemetry=TelemetryConfig(metrics=metrics)))
+    async with serving(client, [Counted], task_queue=task_queue):
+        handler = await TemporalRuntime(client, task_queue=task_queue).start_flow("Counted")
+        await until(handler.requests)
+        await handler.respond({"text": "yes"})
+        assert await handler == "yes"
+
+        async def all_told() -> bool:
+            return {name.removesuffix("_total") for name in collector.metrics} >= EXPORTED
+
+        await until(all_told)
+    assert any(name.startswith("temporal_") for name in collector.metrics)
 
 
 def _scrape(address: str) -> dict[str, float]:

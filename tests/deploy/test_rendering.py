@@ -1,0 +1,143 @@
+"""kubectl, helm and hadolint on deploy/: the lane `make test-deploy`, which brings them.
+
+The chart gives the same objects as the overlays, but for two things that each does in its own way: a changed setting
+rolls the pods by a hash in the name of the ConfigMap (kustomize), or by an annotation with a checksum (Helm).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.manifests import DEPLOY, OVERLAYS, RENDERED, ROOT, Json
+
+pytestmark = pytest.mark.deploy
+
+CHART = DEPLOY / "helm/everstep"
+VALUES = {
+    "dev": ["values.yaml"],
+    "production": ["values-production.yaml"],
+    "production-controller": ["values-production.yaml", "values-controller.yaml"],
+}
+TOOLS = ROOT / ".venv-deploy/bin"
+
+
+def tool(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one of the lane's programs in the project's directory."""
+    environment = {**os.environ, "HELM_CACHE_HOME": str(ROOT / ".venv-deploy/helm")}
+    return subprocess.run([TOOLS / name, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def templated(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """What the chart gives for these arguments."""
+    return tool("helm", "template", "everstep", str(CHART), "--namespace", "everstep", *arguments)
+
+
+def objects(text: str) -> dict[tuple[str, str], Json]:
+    """The objects of a text, each by kind and name, without what the two tools do in their own ways."""
+    text = re.sub(r"everstep-settings-[a-z0-9]{10}\b", "everstep-settings", text)
+    found: dict[tuple[str, str], Json] = {}
+    for one in yaml.safe_load_all(text):
+        if one:
+            found[one["kind"], one["metadata"]["name"]] = one
+            metadata = one.get("spec", {}).get("template", {}).get("metadata", {})
+            metadata.get("annotations", {}).pop("checksum/settings", None)
+            if metadata.get("annotations") == {}:
+                del metadata["annotations"]
+    return found
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_kustomize_gives_the_rendered_files(overlay: str) -> None:
+    """The committed manifests are what kubectl makes of the overlays."""
+    ran = tool("kubectl", "kustomize", f"deploy/kubernetes/overlays/{overlay}")
+    assert ran.returncode == 0, ran.stderr
+    assert (RENDERED / f"{overlay}.yaml").read_text().partition("\n")[2] == ran.stdout
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_helm_gives_the_same_objects(overlay: str) -> None:
+    """Chart and overlays cannot drift apart."""
+    ran = templated(*(argument for file in VALUES[overlay] for argument in ("--values", str(CHART / file))))
+    assert ran.returncode == 0, ran.stderr
+    ours, theirs = objects(ran.stdout), objects((RENDERED / f"{overlay}.yaml").read_text())
+    assert ours.keys() == theirs.keys()
+    for name, one in theirs.items():
+        assert ours[name] == one, name
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_helm_finds_nothing_to_say(overlay: str) -> None:
+    """`helm lint --strict` of each set of values."""
+    ran = tool("helm", "lint", "--strict", str(CHART), *(f"--values={CHART / file}" for file in VALUES[overlay]))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"temporal": {"address": "temporal"}}, "temporal.address|temporal/address"),
+        ({"temporal": {"tlsSecret": "tls", "apiKey": True}}, "temporal"),
+        ({"workers": {"general": {"taskqueue": "typo"}}}, "taskqueue"),
+        ({"codecServer": {"enabled": True}}, "codecServer needs encryptionSecret"),
+    ],
+)
+def test_values_that_cannot_be_meant_are_refused(settings: dict[str, Any], said: str, tmp_path: Path) -> None:
+    """A port forgotten, two ways to log in, a name mistyped, a codec server without keys: refused, by name."""
+    (tmp_path / "values.yaml").write_text(json.dumps(settings))
+    ran = templated("--values", str(tmp_path / "values.yaml"))
+    assert ran.returncode != 0
+    assert re.search(said, ran.stderr)
+
+
+def test_an_api_key_and_a_second_release(tmp_path: Path) -> None:
+    """Temporal Cloud by API key; another release's objects have names and selectors of their own."""
+    ran = tool("helm", "template", "billing", str(CHART), "--set", "temporal.apiKey=true,scaling.enabled=true")
+    assert ran.returncode == 0, ran.stderr
+    found = objects(ran.stdout)
+    deployment = found["Deployment", "billing-everstep-worker-general"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert "TEMPORAL_API_KEY" in {one["name"] for one in container["env"]}
+    assert deployment["spec"]["selector"]["matchLabels"]["app.kubernetes.io/instance"] == "billing"
+    (parameter,) = found["TriggerAuthentication", "billing-everstep-temporal"]["spec"]["secretTargetRef"]
+    assert parameter["parameter"] == "apiKey"
+
+
+def test_what_clusters_differ_in_can_be_said(tmp_path: Path) -> None:
+    """A claim for data, one more way out, a role of the cloud, a node for GPUs; `general` is taken away by null."""
+    gpu = {
+        "taskQueue": "gpu",
+        "dataClaim": "papers",
+        "nodeSelector": {"gpu": "yes"},
+        "env": [{"name": "A", "value": "1"}],
+    }
+    rule = {"ports": [{"port": 8000}]}
+    values = {
+        "workers": {"general": None, "gpu": gpu},
+        "networkPolicy": {"egress": [rule]},
+        "serviceAccount": {"annotations": {"example.com/role": "storage"}},
+    }
+    (tmp_path / "values.yaml").write_text(json.dumps(values))
+    ran = templated("--values", str(tmp_path / "values.yaml"))
+    assert ran.returncode == 0, ran.stderr
+    found = objects(ran.stdout)
+    assert [name for kind, name in found if kind == "Deployment"] == ["everstep-worker-gpu"]
+    pod = found["Deployment", "everstep-worker-gpu"]["spec"]["template"]["spec"]
+    assert {"name": "data", "persistentVolumeClaim": {"claimName": "papers"}} in pod["volumes"]
+    assert pod["nodeSelector"] == {"gpu": "yes"}
+    assert pod["containers"][0]["env"][-1] == {"name": "A", "value": "1"}
+    assert found["NetworkPolicy", "everstep-worker"]["spec"]["egress"][-1] == rule
+    assert found["ServiceAccount", "everstep"]["metadata"]["annotations"] == {"example.com/role": "storage"}
+
+
+def test_hadolint_finds_nothing_to_say() -> None:
+    """On the Dockerfile, with every rule on."""
+    ran = tool("hadolint", "--failure-threshold", "style", "deploy/Dockerfile")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
