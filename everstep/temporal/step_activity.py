@@ -165,13 +165,20 @@ class StepActivity:
                 if details is None or not details.worker_shutdown:
                     raise
                 tally.account()
+                _log.info("%s was cut off, because the worker stops; another one takes it", info.activity_type)
                 raise ApplicationError(
                     f"the worker of step {self._step!r} is shutting down; another one takes it",
                     type="WorkerShutdown",
                     next_retry_delay=AGAIN_SOON,
+                    category=ApplicationErrorCategory.BENIGN,  # logged above, in one line
                 ) from None
             except StepsLoopDied as error:  # not accounted for: the worker counts as lost
-                raise ApplicationError(str(error), type="WorkerLost", next_retry_delay=BROKEN_RETRY) from None
+                raise ApplicationError(
+                    str(error),
+                    type="WorkerLost",
+                    next_retry_delay=BROKEN_RETRY,
+                    category=ApplicationErrorCategory.BENIGN,  # the loop's own end is logged
+                ) from None
             except EventRejectedError as error:
                 tally.account()
                 raise ApplicationError(str(error), type="EventRejected", next_retry_delay=ABSENT_RETRY) from error
