@@ -104,8 +104,9 @@ def test_what_refers_to_something_finds_it(overlay: str) -> None:
         assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
         for probe in (container[key] for key in container if key.endswith("Probe")):
             assert probe["httpGet"]["port"] in ports, name
-        for source in container["envFrom"]:
-            assert ("ConfigMap", source["configMapRef"]["name"]) in names, name
+        maps = [source["configMapRef"] for source in container.get("envFrom", [])]
+        maps += [one["valueFrom"]["configMapKeyRef"] for one in container["env"] if "configMapKeyRef" in str(one)]
+        assert all(("ConfigMap", one["name"]) in names for one in maps), name
     for one in of_kind(overlay, "Service"):
         assert any(one["spec"]["selector"].items() <= pod.items() for pod in labels)
     for one in of_kind(overlay, "NetworkPolicy"):
