@@ -16,7 +16,6 @@ from importlib.metadata import version
 from typing import Any, cast
 
 from temporalio.client import Client
-from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from everstep.cli.exits import CommandError, Exit, leave
@@ -25,6 +24,7 @@ from everstep.cli.health import serve_health
 from everstep.cli.worker_connection import check_namespace, connected, no_namespace
 from everstep.cli.worker_guard import guard
 from everstep.cli.worker_settings import WorkerSettings
+from everstep.temporal.deployment import deployment_from
 from everstep.temporal.health import Polling, Stage, WorkerHealth
 from everstep.temporal.host import StepsLoopDied
 from everstep.temporal.loop_watch import LoopWatch
@@ -76,7 +76,7 @@ async def _serve(
 ) -> None:
     queue = settings.task_queue or connection.task_queue
     options: dict[str, Any] = settings.serving()
-    deployment = _deployment()
+    deployment = deployment_from(os.environ)
     if deployment is not None:
         options["deployment_config"] = deployment
     async with serving(client, [one.flow for one in found], task_queue=queue, watch=watch, **options) as worker:
@@ -161,18 +161,6 @@ def _end_after(seconds: float) -> None:
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
-
-
-def _deployment() -> WorkerDeploymentConfig | None:
-    """The worker deployment version that the environment names; runs may move on to newer ones, as flows allow it."""
-    name, build = os.environ.get("TEMPORAL_DEPLOYMENT_NAME"), os.environ.get("TEMPORAL_WORKER_BUILD_ID")
-    if not name or not build:
-        return None
-    return WorkerDeploymentConfig(
-        version=WorkerDeploymentVersion(deployment_name=name, build_id=build),
-        use_worker_versioning=True,
-        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
-    )
 
 
 def _build(deployment: WorkerDeploymentConfig | None) -> str:

@@ -144,7 +144,7 @@ def test_workers_are_set_up_as_they_need(overlay: str) -> None:
 
 
 def test_busy_workers_are_not_scaled_away() -> None:
-    """Never to zero, slowly down, and by the busy slots beside the backlog, of the queue that the worker polls."""
+    """Never to zero, slowly, by busy slots beside the backlog of their queue, and not for want of an answer."""
     pods = {name: settings for name, _, settings in workers("production")}
     scaled = of_kind("production", "ScaledObject")
     assert {one["spec"]["scaleTargetRef"]["name"] for one in scaled} == pods.keys()
@@ -163,6 +163,8 @@ def test_busy_workers_are_not_scaled_away() -> None:
         assert backlog["metadata"]["queueTypes"] == "workflow,activity"
         assert "temporal_worker_task_slots_used" in busy["metadata"]["query"]
         assert f'task_queue="{settings["TEMPORAL_TASK_QUEUE"]}"' in busy["metadata"]["query"]
+        assert busy["metadata"]["ignoreNullValues"] == "false"
+        assert spec["fallback"]["behavior"] == "currentReplicasIfHigher"
         assert float(busy["metadata"]["threshold"]) == 0.7 * float(settings["EVERSTEP_MAX_CONCURRENT_STEPS"])
 
 

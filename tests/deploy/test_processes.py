@@ -52,7 +52,7 @@ class Pod:
         program, *words = self.container["command"]
         places = {"0.0.0.0": "127.0.0.1"}
         places |= {str(port["containerPort"]): str(self.ports[port["name"]]) for port in self.container["ports"]}
-        return [str(Path(sys.executable).parent / program), *(places.get(word, word) for word in words)]
+        return [str(Path(sys.executable).parent / program), *(str(places.get(word, word)) for word in words)]
 
     @contextmanager
     def running(self, log: Path) -> Iterator[subprocess.Popen[bytes]]:
@@ -130,7 +130,7 @@ async def test_the_rendered_worker_runs(dev_server: DevServer, client: Client, t
     for name in set(re.findall(r"\b(?:everstep|temporal)_[a-z_]+\b", queries())) - told:
         assert name.startswith("temporal_"), name
         assert name.removeprefix("temporal_").removesuffix("_total").encode() in bridge.read_bytes(), name
-    for label, pattern in re.findall(r'(operation|worker_type|outcome)=~?"([^"]+)"', queries()):
+    for label, pattern in re.findall(r'(operation|worker_type|outcome|namespace)=~?"([^"]+)"', queries()):
         values = re.findall(rf'{label}="([^"]+)"', scraped)
         assert pattern == "failed" or any(re.fullmatch(pattern, value) for value in values), (label, pattern)
 
