@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +14,9 @@ from typing import Any, cast
 
 from everstep.errors import EverstepError
 from everstep.events import HumanResponseEvent
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST = 100 * 365 * 86400.0
 
 
 class InputError(EverstepError):
@@ -127,6 +132,20 @@ def span(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{max(0.0, seconds):.0f} s"
+
+
+def seconds_of(text: str, option: str) -> float:
+    """The seconds of a length of time as people write it: `90`, `30s`, `15m`, `1h30m`, `1d`.
+
+    Raises:
+        InputError: it is no such thing; names the option.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip().lower())
+    whole = re.fullmatch(r"(?:\d+(?:\.\d+)?\s*[smhd]\s*)+|\d+(?:\.\d+)?", text.strip().lower())
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts) if whole else 0.0
+    if not (math.isfinite(seconds) and 0 < seconds <= _LONGEST):
+        raise InputError(f"{option} {text}: that is no length of time. Write it as 30s, 15m, 1h30m or 1d.")
+    return seconds
 
 
 def answer_command(program: str, run_id: str, request: Mapping[str, Any], *, name_it: bool) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from everstep.cli.text import InputError, answer_command, clean, parse_fields, span
+from everstep.cli.text import InputError, answer_command, clean, parse_fields, seconds_of, span
 
 
 def test_values_are_json_where_they_parse_and_text_else() -> None:
@@ -66,3 +66,11 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
 def test_spans_are_told_in_their_largest_unit() -> None:
     """Seconds up to two minutes, then minutes, hours, days."""
     assert [span(s) for s in (5, 119, 300, 10_000, 400_000)] == ["5 s", "119 s", "5 min", "3 h", "5 d"]
+
+
+def test_lengths_of_time_are_read_in_their_units() -> None:
+    """`1h30m` and the like; what is none is refused by the option's name."""
+    assert [seconds_of(text, "--every") for text in ("90", "30s", "1h30m", "1.5 m", "2d")] == [90, 30, 5400, 90, 172800]
+    for text in ("soon", "", "-5", "0", "1h x", "9" * 400):
+        with pytest.raises(InputError, match="--every"):
+            seconds_of(text, "--every")
