@@ -124,7 +124,7 @@ async def place(tmp_path: Path, ring: Path) -> AsyncIterator[Place]:
 
 
 async def test_no_plaintext_on_the_server_or_in_logs(place: Place) -> None:
-    """Start, state, events, questions, answers, refusals, errors, tracebacks, a child, memo, results, summaries, schedules."""
+    """Start, state, events, questions, answers, refusals, errors, tracebacks, a child, memo, results, a schedule."""
     client = await place.client()
     runtime = TemporalRuntime(client, task_queue=QUEUE)
     good, bad = f"good-{uuid.uuid4().hex[:6]}", f"bad-{uuid.uuid4().hex[:6]}"
