@@ -28,6 +28,7 @@ from everstep.temporal.deployment import deployment_from
 from everstep.temporal.health import Polling, Stage, WorkerHealth
 from everstep.temporal.host import StepsLoopDied
 from everstep.temporal.loop_watch import LoopWatch
+from everstep.temporal.privacy import PrivacySettings
 from everstep.temporal.settings import ConnectionSettings
 from everstep.temporal.worker import EverstepPlugin, serving
 
@@ -88,6 +89,8 @@ async def _serve(
         place = connection.address, connection.protection, connection.namespace
         _log.info("polls task queue %r at %s (%s), namespace %r", queue, *place)
         _log.info("is %s, pid %d, %s", _build(deployment), os.getpid(), settings.told())
+        for what, how in (await asyncio.to_thread(PrivacySettings.load().describe)).items():
+            _log.info("%s of payloads: %s", what, how)
         try:
             await _first(stop.wait(), guard(client, connection))
         finally:
