@@ -170,6 +170,17 @@ async def test_a_reranked_strategy_is_added_where_it_is_wanted(
     assert {"source", "start_line", "end_line"} <= metadata.keys()
 
 
+async def test_a_reranker_that_cannot_be_had_ends_the_run_at_once(
+    indexed: Knowledge, outbox: Outbox, model: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is searched or answered, with what to set."""
+    for variable in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(ModelAuthError, match="OPENAI_API_KEY"):
+        await RagFlow(indexed, outbox).run(question=QUESTION, rerank="chat")
+    assert {kind_of(request) for request in model.requests_to("/chat/completions")} == {"rewrite"}
+
+
 async def test_a_run_may_do_without_the_flow_s_reranker(indexed: Knowledge, outbox: Outbox) -> None:
     """`off` is what a flow without a reranker does."""
     handler = RagFlow(indexed, outbox, rerank="late").run(question=QUESTION, rerank="off")
