@@ -7,7 +7,7 @@ JOBS ?= 3
 PYTEST := $(BIN)/python -m pytest -q
 
 .PHONY: help setup demo test test-fast test-slow test-traces simulate phoenix lint format types layers lock bench
-.PHONY: dev-server worker clean docs docs-serve image manifests test-deploy
+.PHONY: dev-server worker clean docs docs-serve image manifests test-deploy eval
 
 help: ## show this list
 	@echo 'everstep: event-driven workflows, run durably on Temporal'
@@ -76,6 +76,9 @@ types: setup ## pyright, strict for everstep/
 
 layers: setup ## who may import whom
 	@$(PYTEST) tests/test_layers.py
+
+eval: setup ## how good retrieval, answers and judgements are, by 40 labelled questions (ARGS='-o json')
+	@$(BIN)/python -m evaluation $(ARGS)
 
 lock: setup ## pin the dependencies anew, after a change of pyproject.toml
 	@bash scripts/lock

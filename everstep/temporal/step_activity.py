@@ -53,6 +53,8 @@ SHORT_DELAY = 1.0
 _HIDDEN = "(left out: payloads are encrypted; `show` tells it)"
 _LOST = (None, "timeout_failure_info")
 """What the server says of an attempt that ended with its worker."""
+_LOST_LOOP = "WorkerLost"
+"""And what the worker itself said, where it was its steps' loop that ended."""
 
 
 class StepActivity:
@@ -173,13 +175,20 @@ class StepActivity:
                 if details is None or not details.worker_shutdown:
                     raise
                 tally.account()
+                _log.info("%s was cut off, because the worker stops; another one takes it", info.activity_type)
                 raise ApplicationError(
                     f"the worker of step {self._step!r} is shutting down; another one takes it",
                     type="WorkerShutdown",
                     next_retry_delay=AGAIN_SOON,
+                    category=ApplicationErrorCategory.BENIGN,  # logged above, in one line
                 ) from None
             except StepsLoopDied as error:  # not accounted for: the worker counts as lost
-                raise ApplicationError(str(error), type="WorkerLost", next_retry_delay=BROKEN_RETRY) from None
+                raise ApplicationError(
+                    str(error),
+                    type=_LOST_LOOP,
+                    next_retry_delay=BROKEN_RETRY,
+                    category=ApplicationErrorCategory.BENIGN,  # the loop's own end is logged
+                ) from None
             except EventRejectedError as error:
                 tally.account()
                 raise ApplicationError(str(error), type="EventRejected", next_retry_delay=ABSENT_RETRY) from error
@@ -293,7 +302,10 @@ class StepActivity:
             found = await handle.describe()
             for pending in found.raw_description.pending_activities:
                 failure = pending.last_failure
-                if pending.activity_id == info.activity_id and failure.WhichOneof("failure_info") not in _LOST:
+                lost = (
+                    failure.WhichOneof("failure_info") in _LOST or failure.application_failure_info.type == _LOST_LOOP
+                )
+                if pending.activity_id == info.activity_id and not lost:
                     tally.accounted, tally.known = info.attempt - 1, info.attempt - 1
                     tally.beat()
         return tally

@@ -149,8 +149,9 @@ class EverstepPlugin(SimplePlugin):
             async with self._telemetry.telling(worker.client, indexed=self._limits.search_attributes):
                 await _until(super().run_worker(worker, next), died, worker)
         finally:
-            if self._host.release():
-                self._watch.remove(loop)
+            if self._host.users == 1:
+                self._watch.remove(loop)  # from here on it may wait for what is left on the steps' loop
+            self._host.release()
 
 
 async def _until(work: Coroutine[Any, Any, None], died: asyncio.Future[BaseException], worker: Worker) -> None:
@@ -199,7 +200,8 @@ async def serving(
         limits: what runs that begin on this worker are given.
         max_concurrent_steps: how many steps it runs at one time.
         step_concurrency: limits of single steps, as ``{"RagFlow.answer": 4}``.
-        target_memory, target_cpu: shares of the machine between 0 and 1; while more is in use no step is begun.
+        target_memory: the share of memory, between 0 and 1, that may be in use; while it is more no step is begun.
+        target_cpu: the same of the CPU.
         steps_only: it takes steps and no runs, for a task queue that steps name by ``@step(task_queue=…)``.
         graceful_shutdown: seconds that running steps have to end when the worker stops; the rest goes elsewhere.
         watch: looks after the event loops, and can be asked about them.

@@ -182,29 +182,12 @@ def test_a_page_in_html_is_cut_like_any_other(tmp_path: Path) -> None:
     assert (chunks[1].start_line, chunks[-1].end_line) == (5, 13)
 
 
+# fmt: off
 LINES = [
-    "# H1",
-    "## H2",
-    "Title",
-    "=====",
-    "***",
-    "One two. Three four?",
-    "- item",
-    "  - nested",
-    "  more",
-    "1. n",
-    "```",
-    "~~~",
-    "```sh",
-    "    indented",
-    "| a | b |",
-    "|---|---|",
-    "",
-    "",
-    "> quote",
-    "[^1]: note",
-    "As follows:",
+    "# H1", "## H2", "Title", "=====", "***", "One two. Three four?", "- item", "  - nested", "  more", "1. n", "```",
+    "~~~", "```sh", "    indented", "| a | b |", "|---|---|", "", "", "> quote", "[^1]: note", "As follows:",
 ]
+# fmt: on
 LONG = "w " * 60
 
 
