@@ -206,7 +206,8 @@ def test_whatever_the_document_nothing_is_lost_or_too_long(
     chunks = chunk_document(document_of("\n".join(lines)), count, sizes)
     named = {number for chunk in chunks for number in range(chunk.start_line, chunk.end_line + 1)}
     for number, line in enumerate(lines, 1):
-        if line.strip() and line not in ("# H1", "## H2", "Title", "=====", "***"):
+        underlined = lines[number : number + 1] == ["====="]
+        if line.strip() and line not in ("# H1", "## H2", "=====", "***") and not underlined:
             assert number in named
     for chunk in chunks:
         headings = count(" > ".join(chunk.heading)) if chunk.heading else 0

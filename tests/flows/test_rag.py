@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -337,15 +338,17 @@ async def test_what_cannot_be_answered_says_what_to_do(
 
 
 @pytest.fixture(scope="module")
-def offline(tmp_path_factory: pytest.TempPathFactory) -> Knowledge:
+def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Knowledge]:
     """Knowledge without a key: packaged embeddings, quoted answers."""
     embedder = PackagedEmbedder()
     folder = tmp_path_factory.mktemp("vectors")
-    return Knowledge(
+    known = Knowledge(
         embedder=embedder,
         answerer=ExtractiveAnswerer(embedder),
         stores=lambda space: VectorStore(EdgeEngine(folder / space.replace(" ", "-"))),
     )
+    yield known
+    asyncio.run(known.close())
 
 
 @pytest.mark.parametrize(
