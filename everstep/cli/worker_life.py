@@ -28,6 +28,7 @@ from everstep.temporal.deployment import deployment_from
 from everstep.temporal.health import Polling, Stage, WorkerHealth
 from everstep.temporal.host import StepsLoopDied
 from everstep.temporal.loop_watch import LoopWatch
+from everstep.temporal.privacy import PrivacySettings
 from everstep.temporal.settings import ConnectionSettings
 from everstep.temporal.worker import EverstepPlugin, serving
 
@@ -87,6 +88,8 @@ async def _serve(
         _log.info("serves %s", ", ".join(f"{one.name} ({one.origin})" for one in found))
         _log.info("polls task queue %r at %s, namespace %r", queue, connection.address, connection.namespace)
         _log.info("is %s, pid %d, %s", _build(deployment), os.getpid(), settings.told())
+        for what, how in (await asyncio.to_thread(PrivacySettings.load().describe)).items():
+            _log.info("%s of payloads: %s", what, how)
         try:
             await _first(stop.wait(), guard(client, connection))
         finally:

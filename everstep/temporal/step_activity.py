@@ -84,6 +84,9 @@ class StepActivity:
         self._telemetry = telemetry
         self._hides_contents = hides_contents
         self._gate = gate
+        spec = invoker.specs[step]
+        present = spec.function.__name__ if step in spec.options.formerly else step
+        self._kind = names.step_activity(invoker.flow.workflow_name, present)  # limits are by what it is called now
         self._local = LocalTallies()
 
     def as_activity(self) -> Callable[..., Any]:
@@ -127,7 +130,7 @@ class StepActivity:
                 outcome = await self._attempt(call, tally, publisher)
             finally:
                 if gate is not None:
-                    gate.leave(info.activity_type)
+                    gate.leave(self._kind)
             result = dump(replace(outcome, published=publisher.drain(), attempts=publisher.attempt).to_json())
             if self._payload_limit is not None and len(result) > self._payload_limit:
                 raise _final(_too_large(self._step, len(result), self._payload_limit))
@@ -149,7 +152,7 @@ class StepActivity:
         """Wait for a place among the attempts that run here, or give the work back; that counts for nothing."""
         info = activity.info()
         try:
-            await gate.enter(info.activity_type, info.scheduled_time, activity.wait_for_worker_shutdown)
+            await gate.enter(self._kind, info.scheduled_time, activity.wait_for_worker_shutdown)
         except GivenBack as back:
             tally.account()
             raise ApplicationError(
