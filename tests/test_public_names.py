@@ -52,7 +52,8 @@ PUBLIC = {
         "wait_full_jitter wait_incrementing wait_none wait_random wait_random_exponential wait_retry_after"
     ),
     "everstep.observe": (
-        "Document EmbeddingCall JsonFormatter LlmCall RerankerCall RetrieverCall RunLogFilter ToolCall use_tracing"
+        "Document EmbeddingCall EvaluatorCall JsonFormatter LlmCall RerankerCall RetrieverCall RunLogFilter ToolCall "
+        "use_tracing"
     ),
     "everstep.representation": (
         "GraphRun RunPath StepPath StepRun WorkflowEventNode WorkflowExternalNode WorkflowGenericNode WorkflowGraph "

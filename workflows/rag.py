@@ -235,6 +235,8 @@ class RagFlow(Workflow):
             return await _unanswered(ctx, f"The index {index!r} is empty: run IndexFlow with index={index!r} first.")
         vectors = [pack(vector) for vector in await self.knowledge.embedder.embed(ev.queries)]
         reranking = await self._reranking(ctx)
+        if reranking:
+            self.knowledge.reranker(reranking)  # one that cannot be had fails the run here, before it costs anything
         return [
             Search(strategy=strategy, queries=ev.queries, vectors=[] if strategy == "sparse" else vectors)
             for strategy in STRATEGIES

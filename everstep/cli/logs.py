@@ -21,7 +21,8 @@ def set_up_logging(level: str, form: str) -> None:
     """Log to stderr.
 
     Args:
-        level: debug, info, warning or error; of everstep's own log. Others are heard from warning on.
+        level: debug, info, warning or error; of everstep's own log. Others are heard from warning on, with debug from
+            info on: what clients of models log below that are the contents of requests.
         form: text or json.
 
     Raises:
@@ -37,7 +38,9 @@ def set_up_logging(level: str, form: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else _text())
     handler.addFilter(RunLogFilter())  # tells run, step and trace of what steps log
-    logging.basicConfig(level=logging.WARNING if number >= logging.INFO else number, handlers=[handler], force=True)
+    logging.basicConfig(
+        level=logging.WARNING if number >= logging.INFO else logging.INFO, handlers=[handler], force=True
+    )
     logging.getLogger("everstep").setLevel(number)
     logging.getLogger("temporalio.worker._workflow").addFilter(_one_line_for_unknown_flows)
     logging.getLogger("temporalio.core").addFilter(_said_already)

@@ -11,7 +11,7 @@ import os
 import platform
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -22,11 +22,13 @@ from everstep.cli.exits import CommandError, Exit, leave
 from everstep.cli.flows import Found
 from everstep.cli.health import serve_health
 from everstep.cli.worker_connection import check_namespace, connected, no_namespace
+from everstep.cli.worker_guard import guard
 from everstep.cli.worker_settings import WorkerSettings
 from everstep.temporal.deployment import deployment_from
 from everstep.temporal.health import Polling, Stage, WorkerHealth
 from everstep.temporal.host import StepsLoopDied
 from everstep.temporal.loop_watch import LoopWatch
+from everstep.temporal.privacy import PrivacySettings
 from everstep.temporal.settings import ConnectionSettings
 from everstep.temporal.worker import EverstepPlugin, serving
 
@@ -86,12 +88,28 @@ async def _serve(
         _log.info("serves %s", ", ".join(f"{one.name} ({one.origin})" for one in found))
         _log.info("polls task queue %r at %s, namespace %r", queue, connection.address, connection.namespace)
         _log.info("is %s, pid %d, %s", _build(deployment), os.getpid(), settings.told())
-        await stop.wait()
-        health.stage = Stage.DRAINING
-        grace = settings.graceful_shutdown
-        _end_after(grace + OVERTIME_SECONDS)
-        _log.info("stops: running steps have %g s to end; a second signal ends it at once", grace)
+        for what, how in (await asyncio.to_thread(PrivacySettings.load().describe)).items():
+            _log.info("%s of payloads: %s", what, how)
+        try:
+            await _first(stop.wait(), guard(client, connection))
+        finally:
+            health.stage = Stage.DRAINING
+            grace = settings.graceful_shutdown
+            _end_after(grace + OVERTIME_SECONDS)
+            _log.info("stops: running steps have %g s to end; a second signal ends it at once", grace)
     health.stage = Stage.STOPPED
+
+
+async def _first(*works: Coroutine[Any, Any, Any]) -> None:
+    """Wait for the first of these to end, and raise what it raises; the others are cancelled."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _full(worker: Worker, settings: WorkerSettings) -> Callable[[], bool]:

@@ -40,7 +40,18 @@ class ConnectionFailedError(EverstepError):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings:
-    """Where the Temporal server is and how to speak to it; usually from `ConnectionSettings.load()`."""
+    """Where the Temporal server is and how to speak to it; usually from `ConnectionSettings.load()`.
+
+    Attributes:
+        address: host and port.
+        namespace: the server's namespace.
+        task_queue: what workers poll and runs are started on, where nothing else is said.
+        api_key: for Temporal Cloud and the like.
+        tls: whether to speak TLS, or how; None: with an API key only.
+        rpc_metadata: headers of every call.
+        ui_url: the web UI, for links.
+        source: where the address comes from.
+    """
 
     address: str = DEFAULT_ADDRESS
     namespace: str = "default"

@@ -149,8 +149,9 @@ class EverstepPlugin(SimplePlugin):
             async with self._telemetry.telling(worker.client, indexed=self._limits.search_attributes):
                 await _until(super().run_worker(worker, next), died, worker)
         finally:
-            if self._host.release():
-                self._watch.remove(loop)
+            if self._host.users == 1:
+                self._watch.remove(loop)  # from here on it may wait for what is left on the steps' loop
+            self._host.release()
 
 
 async def _until(work: Coroutine[Any, Any, None], died: asyncio.Future[BaseException], worker: Worker) -> None:

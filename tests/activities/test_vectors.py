@@ -256,6 +256,20 @@ async def test_a_server_that_stays_busy_is_told_of(server: FakeQdrant) -> None:
     await store.close()
 
 
+@pytest.mark.slow
+async def test_a_write_that_is_not_answered_is_tried_again(server: FakeQdrant) -> None:
+    """A server that stalls costs its timeout, and no passage."""
+    store = VectorStore(ServerEngine(f"tests-{uuid.uuid4()}", url=server.url, timeout=1))
+    await store.ensure(4)
+    server.slow = 1.5
+    writing = asyncio.create_task(store.replace_source(chunks_of("a.md", "one"), [axis(1)]))
+    await asyncio.sleep(1.2)
+    server.slow = 0.0
+    await writing
+    assert await store.source_hashes() == {"a.md": "h1"}
+    await store.close()
+
+
 async def test_embedding_waits_for_writing(server: FakeQdrant) -> None:
     """Of a long document, no more is embedded than there is room to write; the old passages go only then."""
     store = VectorStore(on(server), in_flight=1)

@@ -32,6 +32,7 @@ TOOLS = ROOT / ".venv-deploy/bin"
 
 def tool(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run one of the lane's programs in the project's directory."""
+    assert (TOOLS / name).exists(), f"{name} is not here: scripts/deploy-tools brings it"
     environment = {**os.environ, "HELM_CACHE_HOME": str(ROOT / ".venv-deploy/helm")}
     return subprocess.run([TOOLS / name, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
 

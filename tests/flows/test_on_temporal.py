@@ -85,9 +85,9 @@ async def test_documents_are_indexed_and_a_question_is_answered(
 async def test_every_call_is_seen_in_the_history_and_small(
     runtime: TemporalRuntime, client: Client, handbook: Path
 ) -> None:
-    """Each model call and search is an activity of its own; no payload holds a whole document or bare vectors."""
+    """Each call of a model and each search is an activity of its own; no payload holds a document or bare vectors."""
     await index(runtime, handbook)
-    run = await runtime.start_flow("RagFlow", {"question": QUESTION})
+    run = await runtime.start_flow("RagFlow", {"question": QUESTION, "rerank": "late"})
     await opened(run)
     await run.respond({"approved": False})
     await run
@@ -97,9 +97,10 @@ async def test_every_call_is_seen_in_the_history_and_small(
     assert {name: names.count(name) for name in names} == {
         "RagFlow.rewrite": 1,
         "RagFlow.embed": 1,
-        "RagFlow.search": 3,
-        "RagFlow.answer": 3,
-        "RagFlow.evaluate": 3,
+        "RagFlow.search": 4,
+        "RagFlow.rerank": 1,
+        "RagFlow.answer": 4,
+        "RagFlow.evaluate": 4,
         "RagFlow.compare": 1,
         "RagFlow.select": 1,
         "RagFlow.publish": 1,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,17 @@ async def test_a_reranked_strategy_is_added_where_it_is_wanted(
     assert {"source", "start_line", "end_line"} <= metadata.keys()
 
 
+async def test_a_reranker_that_cannot_be_had_ends_the_run_at_once(
+    indexed: Knowledge, outbox: Outbox, model: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is searched or answered, with what to set."""
+    for variable in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(ModelAuthError, match="OPENAI_API_KEY"):
+        await RagFlow(indexed, outbox).run(question=QUESTION, rerank="chat")
+    assert {kind_of(request) for request in model.requests_to("/chat/completions")} == {"rewrite"}
+
+
 async def test_a_run_may_do_without_the_flow_s_reranker(indexed: Knowledge, outbox: Outbox) -> None:
     """`off` is what a flow without a reranker does."""
     handler = RagFlow(indexed, outbox, rerank="late").run(question=QUESTION, rerank="off")
@@ -326,15 +338,17 @@ async def test_what_cannot_be_answered_says_what_to_do(
 
 
 @pytest.fixture(scope="module")
-def offline(tmp_path_factory: pytest.TempPathFactory) -> Knowledge:
+def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Knowledge]:
     """Knowledge without a key: packaged embeddings, quoted answers."""
     embedder = PackagedEmbedder()
     folder = tmp_path_factory.mktemp("vectors")
-    return Knowledge(
+    known = Knowledge(
         embedder=embedder,
         answerer=ExtractiveAnswerer(embedder),
         stores=lambda space: VectorStore(EdgeEngine(folder / space.replace(" ", "-"))),
     )
+    yield known
+    asyncio.run(known.close())
 
 
 @pytest.mark.parametrize(

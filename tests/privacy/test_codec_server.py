@@ -111,6 +111,20 @@ async def test_payloads_are_decoded_and_encoded(codec: Codec) -> None:
     assert codec.ask("POST", "/decode", {"payloads": []})[:2] == (200, {"payloads": []})
 
 
+async def test_stored_payloads_are_got_when_somebody_looks(codec: Codec) -> None:
+    """The UI asks for references as they are, and later for what they stand for."""
+    large = os.urandom(4000).hex()
+    given = await codec.payloads(large, "wind")
+    status, found, _ = codec.ask("POST", "/decode?preserveStorageRefs=true", given)
+    assert status == 200
+    assert found["payloads"][0] == given["payloads"][0]
+    assert await DataConverter.default.decode(ParseDict(found, Payloads()).payloads[1:]) == ["wind"]
+    status, found, _ = codec.ask("POST", "/default/download", {"payloads": given["payloads"][:1]})
+    assert status == 200
+    assert await DataConverter.default.decode(ParseDict(found, Payloads()).payloads) == [large]
+    assert codec.ask("POST", "/download", given)[:2] == (400, "all payloads must be storage references\n")
+
+
 async def test_what_cannot_be_decoded_comes_back_as_it_is(codec: Codec, tmp_path: Path) -> None:
     """So that the rest of a history can be read."""
     foreign = await converter(write_ring(tmp_path / "other.json", "2026-12")).encode(["tide"])

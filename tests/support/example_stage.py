@@ -156,6 +156,7 @@ def stage() -> dict[str, Any]:
     }
     return ours | {
         "OpenAIChat": scripted,
+        "answer": "Refunds take 5 days.",
         "billing": Agent("billing", model=scripted()),
         "checked": lambda text: text,
         "flow": Count(),
