@@ -39,8 +39,8 @@ async def check_server(place: Place) -> Sequence[Finding]:
     info = await place.client.workflow_service.get_system_info(GetSystemInfoRequest())
     took = (time.perf_counter() - began) * 1000
     where = {"settings": "the settings", "embedded": "this directory's dev server", "default": "the default"}
-    tls = "TLS" if place.connection.tls else "no TLS"
-    text = f"Temporal {info.server_version} at {place.connection.address} ({where[place.connection.source]}, {tls})"
+    how = f"{where[place.connection.source]}, {place.connection.protection}"
+    text = f"Temporal {info.server_version} at {place.connection.address} ({how})"
     return [ok("server", f"{text}, {took:.0f} ms", address=place.connection.address, version=info.server_version)]
 
 

@@ -15,6 +15,7 @@ from everstep.observe import JsonFormatter, RunLogFilter
 _log = logging.getLogger("everstep.worker")
 
 FORMATS = ("text", "json")
+SELDOM_SECONDS = 60.0
 
 
 def set_up_logging(level: str, form: str) -> None:
@@ -43,7 +44,7 @@ def set_up_logging(level: str, form: str) -> None:
     )
     logging.getLogger("everstep").setLevel(number)
     logging.getLogger("temporalio.worker._workflow").addFilter(_one_line_for_unknown_flows)
-    logging.getLogger("temporalio.core").addFilter(_said_already)
+    logging.getLogger("temporalio.core").addFilter(_Seldom())
     logging.captureWarnings(True)
     threading.excepthook = _uncaught
 
@@ -71,9 +72,23 @@ def _one_line_for_unknown_flows(record: logging.LogRecord) -> bool:
     return True
 
 
-def _said_already(record: logging.LogRecord) -> bool:
-    """The SDK's core repeats the failure of a workflow task, with all that its error says, in one long line."""
-    return not str(record.msg).startswith("Failing workflow task")
+class _Seldom(logging.Filter):
+    """Of what the SDK's core says, leaves out what is said already, and what it says every few seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is worth telling."""
+        text = str(record.msg)
+        if text.startswith("Failing workflow task"):  # the SDK itself has logged it, without its whole failure
+            return False
+        if "sending worker heartbeat" in text:  # the server is away, or refuses: one word a minute is enough
+            if record.created < self._next:
+                return False
+            self._next = record.created + SELDOM_SECONDS
+        return True
 
 
 def _uncaught(failed: threading.ExceptHookArgs) -> None:

@@ -86,7 +86,8 @@ async def _serve(
         health.polling = Polling(client, queue, _full(worker, settings), not settings.steps_only, about)
         health.stage = Stage.SERVING
         _log.info("serves %s", ", ".join(f"{one.name} ({one.origin})" for one in found))
-        _log.info("polls task queue %r at %s, namespace %r", queue, connection.address, connection.namespace)
+        place = connection.address, connection.protection, connection.namespace
+        _log.info("polls task queue %r at %s (%s), namespace %r", queue, *place)
         _log.info("is %s, pid %d, %s", _build(deployment), os.getpid(), settings.told())
         for what, how in (await asyncio.to_thread(PrivacySettings.load().describe)).items():
             _log.info("%s of payloads: %s", what, how)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import version
 
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import WorkerDeploymentConfig
 
 from everstep.errors import WorkflowConfigurationError
+
+BUILD_ID = f"everstep-{version('everstep')}"
+"""What runs workflow code, where no deployment says more. Without one the SDK hashes all loaded code, for seconds."""
 
 _BEHAVIORS: Mapping[str, VersioningBehavior] = {
     "auto_upgrade": VersioningBehavior.AUTO_UPGRADE,

@@ -9,7 +9,6 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from importlib.metadata import version
 from typing import Any
 
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
@@ -22,6 +21,7 @@ from temporalio.worker import Worker, WorkerConfig
 from everstep.errors import WorkflowConfigurationError
 from everstep.temporal import names
 from everstep.temporal.boundary import Limits
+from everstep.temporal.deployment import BUILD_ID
 from everstep.temporal.exit import wait_at_exit
 from everstep.temporal.flow_activities import FlowActivities
 from everstep.temporal.host import StepHost
@@ -45,9 +45,6 @@ _log = logging.getLogger("everstep.worker")
 
 STICKY_TIMEOUT = timedelta(seconds=2)
 """How long a run waits for the worker that has it in its cache before any other may take it."""
-
-BUILD_ID = f"everstep-{version('everstep')}"
-"""Tells in the Temporal UI what a worker runs, unless the deployment says more."""
 
 Flow = Workflow | type[Workflow]
 

@@ -14,6 +14,7 @@ import pytest
 from everstep.temporal.devserver import DevServer
 from tests.cli.conftest import Ended, Shell, eventually
 from tests.cli.watched import a_worker
+from tests.support.grpc_proxy import GrpcProxy
 
 DRAWING = Path(__file__).parent / "drawing.py"
 
@@ -153,6 +154,19 @@ def test_the_exit_code_tells_how_far_one_comes(shell: Shell, plain_server: DevSe
         "→ temporal operator search-attribute create"
         in shell.starter("doctor", "-o", "table", TEMPORAL_ADDRESS=plain_server.address).out
     )
+
+
+def test_a_worker_does_not_wait_for_what_waiting_does_not_mend(shell: Shell) -> None:
+    """Credentials that are not accepted end it at once, by the name of their setting; its environment is shown."""
+    with GrpcProxy(shell.environment["TEMPORAL_ADDRESS"]) as proxy:
+        proxy.api_key = "key-1"
+        access = {"TEMPORAL_ADDRESS": proxy.address, "TEMPORAL_API_KEY": "key-2", "TEMPORAL_TLS": "false"}
+        worker = shell.call("worker.py", EVERSTEP_FLOWS=str(DRAWING), **access)
+        assert (worker.code, "Check TEMPORAL_API_KEY" in worker.err) == (3, True), worker.err
+        assert "WARNING" not in worker.err
+        seen = findings(shell.starter("doctor", **{**access, "TEMPORAL_API_KEY": "key-1"}))
+    assert "no TLS, API key" in seen["server"]["text"]
+    assert "key-" not in worker.err
 
 
 def test_a_run_of_a_flow_that_nobody_serves_says_so(shell: Shell) -> None:
