@@ -13,7 +13,7 @@ from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
-from everstep.errors import RunNotFoundError, WorkflowRuntimeError
+from everstep.errors import PayloadStorageError, RunNotFoundError, UnreadablePayloadError, WorkflowRuntimeError
 from everstep.temporal import names
 from everstep.temporal.live import RunSilentError, ask_run
 from everstep.temporal.worker import has_waiting_attribute
@@ -262,6 +262,8 @@ async def _ask(client: Client, run: RunSummary, box: Inbox) -> None:
         return  # it has ended meanwhile
     except RunSilentError as error:
         box.silent[run.run_id] = error.obstacle.text
+    except (UnreadablePayloadError, PayloadStorageError) as error:  # of one run: others may be readable
+        box.silent[run.run_id] = str(error)
     except WorkflowRuntimeError as error:
         if box.indexed:  # without the index, workflows that are not everstep's are asked too
             box.silent[run.run_id] = str(error)

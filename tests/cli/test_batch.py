@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from everstep.temporal.devserver import DevServer
 from tests.cli.conftest import Ended, Shell, eventually
 
 
@@ -68,8 +69,8 @@ def test_each_line_has_its_result_in_its_place(shell: Shell, tmp_path: Path, bat
 
 
 @pytest.mark.slow
-def test_a_killed_batch_goes_on_where_it_was(shell: Shell, tmp_path: Path, batch: str) -> None:
-    """After kill -9 nothing is started twice, and no result is lost: also not one that came while nobody looked."""
+def test_a_killed_batch_goes_on_where_it_was(shell: Shell, server: DevServer, tmp_path: Path, batch: str) -> None:
+    """After kill -9 nothing is started twice and no result is lost, whoever looked; nor when the server is killed."""
     book, count = tmp_path / "book", 40
     inputs = write(tmp_path / "in.jsonl", [{"number": n, "book": str(book), "seconds": 0.2} for n in range(count)])
     command = ("batch", "Book", str(inputs), "--id", batch, "--rate", "40", "--in-flight", "8")
@@ -80,10 +81,15 @@ def test_a_killed_batch_goes_on_where_it_was(shell: Shell, tmp_path: Path, batch
     with journal.open("a") as file:
         file.write('{"line": 3, "ru')  # as a process leaves it that dies while it writes
     before = journal.read_text().count("\n")
-    ended = shell.starter(*command)
-    assert ended.code == 0, ended.err
-    assert ended.json["before"] == before < count
-    assert ended.json["found"] > 0
+    with shell.begin("starter.py", *command) as again:
+        eventually(lambda: journal.read_text().count("\n") >= before + 5)
+        server.kill()
+        server.restart()
+        out, err = again.communicate(timeout=100)
+    assert again.returncode == 0, err
+    told = json.loads(out)
+    assert told["before"] == before < count
+    assert told["found"] > 0
     assert [(one["line"], one["result"]) for one in results(inputs)] == [(n + 1, n) for n in range(count)]
     assert set(Counter(book.read_text().splitlines()).values()) == {1}
     assert len(book.read_text().splitlines()) == count
