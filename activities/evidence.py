@@ -63,7 +63,7 @@ async def find_evidence(
     for text, where, units in zip(statements, sources, candidates, strict=True):
         said = next((excerpt for excerpt in where if excerpt.says(text)), None)
         if said is not None:
-            found.append(Finding(1.0, Unit(text, text, said)))
+            found.append(Finding(1.0, Unit(text, said)))
         elif not where:
             found.append(Finding(0.0, None, "it cites no source"))
         elif not units:
@@ -103,7 +103,7 @@ class _Weighed(NamedTuple):
 def _weighed(statement: str, unit: Unit, near: float, *, whole: bool) -> _Weighed:
     held = stems(f"{unit.excerpt.heading} {unit.text}")
     likeness = 0.55 * shared_words(statement, held) + 0.45 * min(max(near, 0.0) / _NEAR, 1.0)
-    invented = numbers(statement) - numbers(f"{unit.text} {unit.around}")
+    invented = numbers(statement) - numbers(f"{unit.excerpt.heading} {unit.text}")
     unknown = {name for name in names(statement) if name not in unit.excerpt.everything}
     opposite = reversal(statement, unit.text, "the source")
     if invented:

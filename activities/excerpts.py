@@ -21,10 +21,9 @@ _SHORT_WORDS = 12
 
 
 class Unit(NamedTuple):
-    """A sentence, or two in a row, with what stands around it: headings and neighbours."""
+    """A sentence, or two in a row."""
 
     text: str
-    around: str
     excerpt: Excerpt
 
 
@@ -89,13 +88,7 @@ class Excerpt:
     def units(self) -> list[Unit]:
         """Its sentences, and each two that follow each other."""
         each = [text.rstrip(" ;") for text in sentences(self.text)]
-        pairs = [f"{one} {other}" for one, other in pairwise(each)]
-        around = [" ".join([self.heading, *each[max(at - 1, 0) : at + 2]]) for at in range(len(each))]
-        wide = [" ".join([self.heading, *each[max(at - 1, 0) : at + 3]]) for at in range(len(pairs))]
-        return [
-            Unit(text, beside, self)
-            for text, beside in (*zip(each, around, strict=True), *zip(pairs, wide, strict=True))
-        ]
+        return [Unit(text, self) for text in (*each, *(" ".join(pair) for pair in pairwise(each)))]
 
     @cached_property
     def everything(self) -> str:

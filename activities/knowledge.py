@@ -106,9 +106,10 @@ class Knowledge:
 def _default_embedder() -> Embedder:
     try:
         from activities.embeddings import embedder_from_env
+        from activities.remembered import RememberingEmbedder
     except ImportError as error:
         raise ModelUnavailable(f"No embedder can be built ({error}). Install everstep[openai,embeddings].") from error
-    return embedder_from_env()
+    return RememberingEmbedder(embedder_from_env())  # the strategies of a question look at the same sentences
 
 
 def _default_reranker(kind: Reranking) -> Reranker:

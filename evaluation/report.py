@@ -28,7 +28,8 @@ def _measures(outcomes: Sequence[Outcome]) -> dict[str, float]:
     known = [one for one in outcomes if one.answerable]
     unknown = [one for one in outcomes if not one.answerable]
     given = [one for one in known if one.answered]
-    found = {f"recall@{depth}": mean((one.recall or {}).get(depth, 0.0) for one in known) for depth in DEPTHS}
+    depths = [depth for depth in DEPTHS if any(depth in (one.recall or {}) for one in known)]
+    found = {f"recall@{depth}": mean((one.recall or {}).get(depth, 0.0) for one in known) for depth in depths}
     return {
         **found,
         "MRR": mean(one.reciprocal_rank or 0.0 for one in known),

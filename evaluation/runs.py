@@ -121,7 +121,7 @@ async def _asked(knowledge: Knowledge, question: Question, passages: int) -> lis
             await handler.respond({"approved": False, "comment": "nothing is published here"})
     result: RagResult = await handler
     evaluated.sort(key=lambda one: STRATEGIES.index(one.strategy))
-    outcomes = [await _outcome(knowledge.embedder, question, one) for one in evaluated]
+    outcomes = [await _outcome(knowledge.embedder, question, one, passages) for one in evaluated]
     chosen = next((one for one in outcomes if one.strategy == result.strategy), None)
     if chosen is None:
         selected = Outcome(question=question.id, strategy=SELECTED, answerable=question.answerable, answered=False)
@@ -130,7 +130,7 @@ async def _asked(knowledge: Knowledge, question: Question, passages: int) -> lis
     return [*outcomes, selected]
 
 
-async def _outcome(embedder: Embedder, question: Question, one: Evaluated) -> Outcome:
+async def _outcome(embedder: Embedder, question: Question, one: Evaluated, passages: int) -> Outcome:
     found = [_found(source) for source in one.passages]
     where = spots(question)
     answered = one.score.found
@@ -147,7 +147,7 @@ async def _outcome(embedder: Embedder, question: Question, one: Evaluated) -> Ou
         return outcome
     return outcome.model_copy(
         update={
-            "recall": {depth: recall(found, where, depth) for depth in DEPTHS},
+            "recall": {depth: recall(found, where, depth) for depth in DEPTHS if depth <= passages},
             "reciprocal_rank": reciprocal_rank(found, where),
             "correct": await correctness(embedder, question.answer, one.answer) if answered else 0.0,
         }

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from activities.answers import Answer
-from activities.chunking import chunk_document
+from activities.chunking import Chunk, chunk_document
 from activities.documents import read_document
 from activities.embeddings import Embedder
 from activities.evaluations import Judge
@@ -23,6 +23,7 @@ from evaluation.runs import INDEX
 MISTAKES = {
     "right": "nothing: a right answer is doubted by mistake",
     "whole": "nothing: a whole answer is found lacking by mistake",
+    "quoted": "nothing: a sentence of the documents is doubted by mistake",
 }
 KINDS = {
     "number": "a number is made up (by hand)",
@@ -34,6 +35,8 @@ KINDS = {
     "not": "a “not” is put in",
     "added": "a sentence that is true elsewhere is added",
     "half": "half of the question is answered",
+    "quoted number": "a number in a sentence of the documents is replaced",
+    "quoted not": "a “not” is put into a sentence of the documents",
     "contradiction": "another strategy says the wrong thing: contradiction between answers",
 }
 _AUXILIARY = re.compile(r"\b(is|are|was|has|have|had|does|do|may|can|must|would|will)\b(?! not\b)")
@@ -111,19 +114,20 @@ def _told_by(passages: Sequence[Passage], question: Question, root: Path) -> boo
 
 def _holding(spot: Spot, root: Path, embedder: Embedder) -> list[Passage]:
     chunks = chunk_document(read_document(root / spot.path, root), embedder.count_tokens)
-    return [
-        Passage(
-            chunk_id=f"{chunk.source}#{chunk.position}",
-            source=chunk.source,
-            text=chunk.text,
-            heading=chunk.heading,
-            start_line=chunk.start_line,
-            end_line=chunk.end_line,
-            score=1.0,
-        )
-        for chunk in chunks
-        if chunk.start_line <= spot.line <= chunk.end_line
-    ]
+    return [passage_of(chunk) for chunk in chunks if chunk.start_line <= spot.line <= chunk.end_line]
+
+
+def passage_of(chunk: Chunk) -> Passage:
+    """A chunk as if it had been found."""
+    return Passage(
+        chunk_id=f"{chunk.source}#{chunk.position}",
+        source=chunk.source,
+        text=chunk.text,
+        heading=chunk.heading,
+        start_line=chunk.start_line,
+        end_line=chunk.end_line,
+        score=1.0,
+    )
 
 
 async def _statements(

@@ -18,6 +18,7 @@ from evaluation.__main__ import main
 from evaluation.labelled import ROOT, Label, Question, Spot, documents, load, spots, stale
 from evaluation.measures import Found, mean, recall, reciprocal_rank
 from evaluation.runs import SELECTED, Outcome, ask, index, knowledge_of
+from evaluation.sentences import try_sentences
 from evaluation.wrong_answers import denied, try_all, with_other_number
 
 SMALL = ["worker-lost", "lock-hashes", "core-dependencies", "porting", "kafka"]
@@ -116,9 +117,10 @@ async def test_wrong_answers_to_it_are_found_out(
 ) -> None:
     """Made-up numbers and names, denials, statements from elsewhere; right ones are not doubted. And it can be told."""
     cases = await try_all(knowledge, questions)
+    cases += await try_sentences(knowledge, 5, paths=["docs/operations.md"])
     caught = {name: (found, count) for name, found, count in report.detections(cases)}
     assert all(found == 0 for name, (found, _) in caught.items() if name.startswith("nothing"))
-    wrong = [case for case in cases if case.kind not in ("right", "whole", "contradiction")]
+    wrong = [case for case in cases if case.kind not in ("right", "whole", "quoted", "contradiction")]
     assert mean(float(case.caught) for case in wrong) >= 0.85, [case for case in wrong if not case.caught]
     told = report.as_json(outcomes, cases)
     assert json.loads(json.dumps(told))["strategies"][SELECTED]["abstained"] == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from temporalio.api.common.v1 import Payloads
 from temporalio.client import Client
 from temporalio.converter import DataConverter
 
+from everstep.cli.program import everstep_commands
+from everstep.errors import EverstepError
 from everstep.temporal.devserver import DevServer
 from everstep.temporal.serverprocess import find_temporal_binary, free_port
 from tests.privacy.conftest import converter, write_ring
@@ -176,6 +179,31 @@ def temporal(*arguments: str) -> dict[str, Any]:
     """What the `temporal` command prints, as JSON."""
     call = [find_temporal_binary(), *arguments, "-o", "json"]
     return json.loads(subprocess.run(call, capture_output=True, text=True, timeout=30, check=True).stdout)
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "reason"),
+    [
+        ((), {}, "Set EVERSTEP_CODEC_TOKEN"),
+        (("--no-token",), {"EVERSTEP_CODEC_TOKEN": "x"}, "--no-token goes with no EVERSTEP_CODEC_TOKEN"),
+        (("--no-token", "--host", "0.0.0.0"), {}, "127.0.0.1 only"),
+        (("--no-token", "--tls-cert", "a.pem"), {}, "--tls-cert and --tls-key"),
+        (("--no-token", "--tls-cert", "a.pem", "--tls-key", "b.pem"), {}, "no file a.pem"),
+        (("--no-token", "--origin", "*"), {}, "is no origin"),
+        (("--no-token", "--origin", "https://host/path"), {}, "is no origin"),
+        (("--no-token",), {"EVERSTEP_ENCRYPTION_KEYS": "/none.json"}, "everstep keys new"),
+    ],
+)
+def test_what_would_be_open_or_cannot_be_served_is_refused(
+    options: tuple[str, ...], environment: dict[str, str], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it listens; the message names the option or the setting."""
+    for name in ("EVERSTEP_CODEC_TOKEN", "EVERSTEP_ENCRYPTION_KEYS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(EverstepError, match=re.escape(reason)):
+        everstep_commands().main(["codec-server", *options], standalone_mode=False)
 
 
 async def test_the_temporal_command_reads_a_run(codec: Codec, dev_server: DevServer) -> None:

@@ -94,6 +94,7 @@ def codec_app(converter: DataConverter, *, tokens: Sequence[str], origins: Seque
         allow_origins=list(origins),
         allow_methods=["POST"],
         allow_headers=_HEADERS,
+        allow_credentials=True,  # for a proxy in front that knows its users by cookies; origins are always named
         allow_private_network=True,  # a UI elsewhere may ask a codec server on this machine
     )
     return Starlette(routes=routes, middleware=[cors])
