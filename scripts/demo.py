@@ -46,8 +46,17 @@ from everstep.temporal.settings import ConnectionSettings
 T = TypeVar("T")
 Json = dict[str, Any]
 
-OWN_DOCUMENTS = ("docs", "README.md")
-OWN_QUESTION = "What happens when a worker is killed in the middle of a step?"
+# Not all of docs/: each page costs whoever tries the demo a moment.
+OWN_DOCUMENTS = (
+    "README.md",
+    "docs/agents.md",
+    "docs/architecture.md",
+    "docs/concepts.md",
+    "docs/decisions",
+    "docs/guide.md",
+    "docs/operations.md",
+)
+OWN_QUESTION = "What happens to a run when its worker dies?"
 HEADING = re.compile(r"^(#{1,3})\s+(?:[\d.]+\s+)?(\w\S*(?: [\w-]\S*){1,7})\s*$", re.MULTILINE)
 ENDINGS = ("WorkflowFailedEvent", "WorkflowTimedOutEvent", "WorkflowCancelledEvent")
 

@@ -133,9 +133,14 @@ class LlmCall(_Call):
         model: str = "",
         tool_calls: Sequence[tuple[str, Any]] = (),
     ) -> None:
-        """What came back: the text, tokens read and written, the model that the server names.
+        """What came back.
 
-        `tool_calls` are the tools that the model wants to be called, each by name with its arguments.
+        Args:
+            text: the answer's text.
+            prompt_tokens: how many were read.
+            completion_tokens: how many were written.
+            model: as the server names it.
+            tool_calls: the tools that the model wants to be called, each by name with its arguments.
         """
         meters().tokens(model or self._model, prompt_tokens, completion_tokens)
         counts: dict[str, Any] = {
@@ -153,7 +158,16 @@ class LlmCall(_Call):
 
 
 class EmbeddingCall(_Call):
-    """A call that turns texts into vectors. Example: `with EmbeddingCall("MiniLM", texts): …`"""
+    """A call that turns texts into vectors.
+
+    Args:
+        model: what turns them.
+        texts: what is turned; told where contents are.
+
+    Example:
+        >>> with EmbeddingCall("MiniLM", [query]):
+        ...     hits = await search(query)
+    """
 
     def __init__(self, model: str, texts: Sequence[str]) -> None:
         super().__init__(f"embed {model}", "EMBEDDING", quiet=True)
@@ -179,6 +193,10 @@ class EmbeddingCall(_Call):
 
 class RetrieverCall(_Call):
     """A search for documents.
+
+    Args:
+        name: what is searched, or how, for people.
+        query: what is searched for; told where contents are.
 
     Example:
         >>> with RetrieverCall("search by meaning", query) as call:
@@ -243,6 +261,11 @@ class RerankerCall(_Call):
 
 class ToolCall(_Call):
     """A call of a tool.
+
+    Args:
+        name: the tool.
+        arguments: what it is given, as plain data; told where contents are.
+        description: what it is for.
 
     Example:
         >>> with ToolCall("refund", {"order": "A-1001"}) as call:

@@ -21,7 +21,7 @@ from temporalio.service import RPCError
 from everstep.attempts import Attempts, jitter_seed
 from everstep.context import StepScope
 from everstep.engine.messages import Failure, Outcome
-from everstep.errors import StepTimeoutError
+from everstep.errors import PayloadStorageError, StepTimeoutError
 from everstep.exception_data import exception_from_data, speakable
 from everstep.invoke import EventRejectedError, Invoker
 from everstep.observe.here import Here, here
@@ -138,7 +138,8 @@ class StepActivity:
         except ApplicationError as error:
             if info.is_local and not error.non_retryable:
                 self._local.keep(info, tally)
-            with contextlib.suppress(RPCError):  # the failure matters more than what the attempt had to show
+            # The failure matters more than what the attempt had to show.
+            with contextlib.suppress(RPCError, PayloadStorageError):
                 await publisher.flush()
             raise
         finally:

@@ -28,7 +28,7 @@ from everstep.temporal.host import StepHost
 from everstep.temporal.interpreter import workflow_class
 from everstep.temporal.loop_watch import LoopWatch
 from everstep.temporal.pollers import plugin_name
-from everstep.temporal.privacy.logs import keep_contents_out
+from everstep.temporal.privacy.logs import contents_kept_out
 from everstep.temporal.privacy.settings import (
     hides_contents,
     private_converter,
@@ -132,8 +132,7 @@ class EverstepPlugin(SimplePlugin):
             self._limits = replace(self._limits, search_attributes=True)
         for activities in self._activities:
             activities.limits = self._limits
-        if hides_contents(worker.client):
-            keep_contents_out()
+        hidden = contents_kept_out() if hides_contents(worker.client) else contextlib.nullcontext()
         loop = asyncio.get_running_loop()
         died: asyncio.Future[BaseException] = loop.create_future()
         self._watch.add("worker's", loop, threading.get_ident())
@@ -144,7 +143,8 @@ class EverstepPlugin(SimplePlugin):
         self._host.acquire(when_dead)
         try:
             async with self._telemetry.telling(worker.client, indexed=self._limits.search_attributes):
-                await _until(super().run_worker(worker, next), died, worker)
+                with hidden:
+                    await _until(super().run_worker(worker, next), died, worker)
         finally:
             if self._host.users == 1:
                 self._watch.remove(loop)  # from here on it may wait for what is left on the steps' loop

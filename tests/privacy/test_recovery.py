@@ -17,7 +17,7 @@ from everstep.temporal.devserver import DevServer
 from everstep.temporal.live import put_query
 from everstep.temporal.obstacles import obstacles
 from everstep.temporal.runs import inbox
-from everstep.testing import TimeSkippingEnvironment
+from everstep.testing import TemporalEnvironment, TimeSkippingEnvironment
 from tests.privacy.conftest import KEYS, converter
 from tests.support.waiting import until
 
@@ -138,3 +138,14 @@ async def test_a_client_without_what_the_environment_asks_for_is_refused(
     TemporalRuntime(plugged)
     (payload,) = await plugged.data_converter.encode([7])
     assert payload.metadata["encoding"] == b"binary/encrypted"
+
+
+async def test_environments_of_tests_do_what_the_settings_ask_for(
+    dev_server: DevServer, ring: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A developer who has a key ring set runs tests as ever."""
+    monkeypatch.setenv(KEYS, str(ring))
+    async with await TemporalEnvironment.connect(dev_server.address) as environment:
+        handler = await environment.run(Asks, text="well?")
+        await environment.respond(handler, {"approved": True})
+        assert await handler is True
