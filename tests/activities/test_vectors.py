@@ -134,6 +134,7 @@ async def test_searches_can_be_narrowed(store: VectorStore) -> None:
         (Where(types=("html", "pdf")), ["docs/deep/b.html"]),
         (Where(under=("docs",), types=("markdown",)), ["docs/a.md"]),
         (Where(under=("doc",)), []),
+        (Where(under=(".", "docs")), ["c.md", "docs/a.md", "docs/deep/b.html"]),
     ):
         for passages in (
             await store.search_dense(axis(1), where=where),

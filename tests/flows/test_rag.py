@@ -205,6 +205,12 @@ async def test_a_question_may_be_about_some_folders_and_types(indexed: Knowledge
     await handler.cancel_run()
 
 
+async def test_a_folder_that_holds_nothing_answers_nothing(indexed: Knowledge, outbox: Outbox) -> None:
+    """No person is asked."""
+    result: RagResult = await RagFlow(indexed, outbox).run(question=QUESTION, folders=["nowhere"])
+    assert result.status == "unanswered"
+
+
 async def test_an_unknown_type_is_refused_at_the_door(indexed: Knowledge, outbox: Outbox) -> None:
     """The message lists those there are."""
     with pytest.raises(WorkflowRuntimeError, match=r"types\.0: .*'markdown', 'text', 'html' or 'pdf'"):
