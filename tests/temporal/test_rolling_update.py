@@ -6,6 +6,7 @@ The workers are processes of `worker.py`, with the environment that Temporal's W
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -57,11 +58,9 @@ async def test_open_runs_survive_a_rolling_update(
         await new.polls()
         await fleet.make_current(2)
         rolling_parts.go().touch()
-        await old[0].stop()
         if killed:
-            old[1].kill()
-        else:
-            await old[1].stop()
+            old.pop().kill()
+        await asyncio.gather(*(worker.stop() for worker in old))
         await fleet.start(LATE, "late", ("step", "hops"))
         await fleet.approve_all()
         by = await fleet.results()
