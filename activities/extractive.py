@@ -29,7 +29,7 @@ _OPENING = re.compile(
     re.IGNORECASE,
 )
 _LEANING = re.compile(
-    r"(?:so|thus|hence|therefore|but|however|instead|it|this|that|these|they|both|then)\b", re.IGNORECASE
+    r"(?:so|and|or|thus|hence|therefore|but|however|instead|it|this|that|these|they|both|then)\b", re.IGNORECASE
 )
 """How a sentence begins that says little without the one before it."""
 

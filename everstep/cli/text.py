@@ -19,6 +19,10 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = 100 * 365 * 86400.0
 
 
+BRIEF = 300
+"""How many characters of a structure stand in a table."""
+
+
 class InputError(EverstepError):
     """What was given on the command line is no input; the text says what one looks like."""
 
@@ -111,6 +115,21 @@ def compact(value: Any) -> str:
 def shown(value: Any) -> str:
     """A value for people: text as it is, everything else as JSON."""
     return clean(value) if isinstance(value, str) else compact(value)
+
+
+def brief(value: Any) -> str:
+    """A value for tables: text as it is, the beginning of a long structure; `-o json` has all of it."""
+    text = shown(value)
+    return text if isinstance(value, str) or len(text) <= BRIEF else f"{text[:BRIEF]} …"
+
+
+def by_fields(value: Any) -> str:
+    """A value for a cell of a table: of a long object, each field that is set on a line of its own."""
+    whole = shown(value)
+    if not isinstance(value, dict) or len(whole) <= BRIEF:
+        return whole
+    fields = cast("dict[str, Any]", value)
+    return "\n".join(f"{key}={brief(one)}" for key, one in fields.items() if one not in (None, "", [], {}))
 
 
 def moment(value: datetime | str | None) -> str:

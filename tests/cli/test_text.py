@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from everstep.cli.text import InputError, answer_command, clean, parse_fields, seconds_of, span
+from everstep.cli.text import InputError, answer_command, by_fields, clean, parse_fields, seconds_of, span
 
 
 def test_values_are_json_where_they_parse_and_text_else() -> None:
@@ -61,6 +61,16 @@ def test_an_answer_command_of_a_type_that_needs_no_field_names_its_first() -> No
 def test_control_characters_do_not_reach_the_terminal() -> None:
     """What a run holds cannot move the cursor."""
     assert clean("a\x1b[2Jb\n") == "a\\x1b[2Jb\n"
+
+
+def test_a_long_object_is_told_field_by_field() -> None:
+    """Texts as they are, the beginning of long structures, nothing of fields that are empty; a short one is JSON."""
+    assert by_fields({"paid": 6.0, "note": ""}) == '{"paid": 6.0, "note": ""}'
+    told = by_fields({"answer": "yes " * 100, "scores": [0.25] * 100, "sources": []}).splitlines()
+    assert told[0] == "answer=" + "yes " * 100
+    assert told[1].startswith("scores=[0.25, 0.25")
+    assert told[1].endswith(" …")
+    assert len(told) == 2
 
 
 def test_spans_are_told_in_their_largest_unit() -> None:
