@@ -13,7 +13,7 @@ import pytest
 
 from everstep.cli.settings_shown import shown_settings
 from everstep.errors import SettingsError, UnreadablePayloadError
-from everstep.temporal.privacy import KeyRing, Sealer, find_keys
+from everstep.temporal.privacy import KeyRing, Keys, Sealer, find_keys
 from tests.privacy.conftest import write_ring
 
 HOOK = "tests.privacy.test_keys:from_service"
@@ -172,6 +172,21 @@ def test_a_ring_in_the_place_of_its_path_is_not_shown() -> None:
         find_keys(text)
     assert GIVEN["keys"]["kms-1"] not in str(refused.value)
     assert shown_settings({"EVERSTEP_ENCRYPTION_KEYS": text}) == {"EVERSTEP_ENCRYPTION_KEYS": "(hidden)"}
+
+
+def test_made_up_ids_do_not_ask_the_key_service_each_time() -> None:
+    """Whoever can send payloads could have it asked thousands of times."""
+    asked: list[int] = []
+
+    def load() -> KeyRing:
+        asked.append(1)
+        return KeyRing("a", {"a": KEY})
+
+    sealer = Sealer(Keys(load))
+    for number in range(20):
+        with pytest.raises(UnreadablePayloadError):
+            sealer.open(f"made-up-{number}", bytes(50))
+    assert len(asked) == 2
 
 
 def test_a_key_that_the_ring_lacks_is_named(tmp_path: Path) -> None:
