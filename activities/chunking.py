@@ -45,7 +45,7 @@ class Chunking(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_tokens: int = Field(default=256, ge=32)
+    max_tokens: int = Field(default=192, ge=32)
     min_tokens: int = Field(default=16, ge=0)
     overlap_tokens: int = Field(default=0, ge=0)
 

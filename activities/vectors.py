@@ -52,6 +52,11 @@ class Passage(BaseModel):
     score: float
 
     @property
+    def indexed_text(self) -> str:
+        """What was embedded of it: the headings and the text."""
+        return " > ".join(self.heading) + "\n" + self.text if self.heading else self.text
+
+    @property
     def place(self) -> str:
         """Where it stands: `docs/guide.md:120-134`, or `report.pdf#page=3`."""
         return place_of(self.source, self.start_line, self.end_line, self.page)

@@ -208,7 +208,7 @@ class ServerEngine:
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[AsyncQdrantClient]:
         """The client, with its errors under our names."""
-        from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+        from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
         from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
         try:
@@ -222,6 +222,8 @@ class ServerEngine:
             raise VectorStoreUnavailable(
                 f"Qdrant at {self._url}: too many requests.", retry_after=float(error.retry_after_s)
             ) from error
+        except QdrantException as error:  # what the client makes of a 429 whose Retry-After is no number
+            raise VectorStoreUnavailable(f"Qdrant at {self._url}: too many requests ({error}).") from error
         except UnexpectedResponse as error:
             raise self._refused(error) from error
         except (ApiException, ValueError) as error:

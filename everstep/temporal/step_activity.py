@@ -50,6 +50,11 @@ SHORT_DELAY = 1.0
 """Delays below this many seconds are waited for within the attempt: a server's timers are no finer."""
 
 
+_HIDDEN = "(left out: payloads are encrypted; `show` tells it)"
+_LOST = (None, "timeout_failure_info")
+"""What the server says of an attempt that ended with its worker."""
+
+
 class StepActivity:
     """Runs the invocations of one step that Temporal hands to this worker."""
 
@@ -64,6 +69,8 @@ class StepActivity:
         served: Collection[str],
         telemetry: StepTelemetry | None = None,
         gate: StepGate | None = None,
+        *,
+        hides_contents: bool = False,
     ) -> None:
         self._invoker = invoker
         self._step = step
@@ -73,6 +80,7 @@ class StepActivity:
         self._locks = locks
         self._served = served
         self._telemetry = telemetry
+        self._hides_contents = hides_contents
         self._gate = gate
         self._local = LocalTallies()
 
@@ -89,7 +97,7 @@ class StepActivity:
         info = activity.info()
         # For what is logged here, on the worker's own loop.
         here.set(Here(call.run_id, self._invoker.flow.workflow_name, self._step, call.invocation, info.attempt))
-        tally = self._local.take(info) if info.is_local else Tally.read(info.heartbeat_details)
+        tally = self._local.take(info) if info.is_local else await self._look_back(info)
         lost = None if self._telemetry is None else self._telemetry.lost(call, tally)
         if tally.lost(info.attempt) > LOST_WORKERS_ALLOWED:
             if lost is not None:
@@ -195,7 +203,7 @@ class StepActivity:
                     call.event_name,
                     attempts.failures,
                     failure.type,
-                    failure.message,
+                    _HIDDEN if self._hides_contents else failure.message,
                     delay,
                 )
                 raise ApplicationError(
@@ -271,6 +279,24 @@ class StepActivity:
                     self._step,
                     flow,
                 )
+
+    async def _look_back(self, info: activity.Info) -> Tally:
+        """The tally, after a look whether the attempts of which it knows nothing ended with their workers.
+
+        They may have failed before they came to a step, on a worker that could not read what it was given.
+        """
+        tally = Tally.read(info.heartbeat_details)
+        if tally.lost(info.attempt) <= 0:
+            return tally
+        handle = self._client.get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
+        with contextlib.suppress(RPCError):  # then they count as lost
+            found = await handle.describe()
+            for pending in found.raw_description.pending_activities:
+                failure = pending.last_failure
+                if pending.activity_id == info.activity_id and failure.WhichOneof("failure_info") not in _LOST:
+                    tally.accounted, tally.known = info.attempt - 1, info.attempt - 1
+                    tally.beat()
+        return tally
 
     async def _fetch_state(self, call: StepCall) -> Mapping[str, Any]:
         """The run's state by query, for a step whose run has outgrown what rides along."""

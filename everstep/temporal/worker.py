@@ -13,7 +13,8 @@ from importlib.metadata import version
 from typing import Any
 
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
-from temporalio.client import Client
+from temporalio.client import Client, ClientConfig
+from temporalio.converter import DataConverter
 from temporalio.plugin import SimplePlugin
 from temporalio.service import RPCError
 from temporalio.worker import Worker, WorkerConfig
@@ -27,6 +28,14 @@ from everstep.temporal.host import StepHost
 from everstep.temporal.interpreter import workflow_class
 from everstep.temporal.loop_watch import LoopWatch
 from everstep.temporal.pollers import plugin_name
+from everstep.temporal.privacy.logs import keep_contents_out
+from everstep.temporal.privacy.settings import (
+    hides_contents,
+    private_converter,
+    require_privacy,
+    stores_large_payloads,
+)
+from everstep.temporal.privacy.storage import LARGEST_STORED
 from everstep.temporal.slots import MAX_CONCURRENT_STEPS, StepSlots
 from everstep.temporal.step_gate import StepGate
 from everstep.temporal.telemetry import Telemetry
@@ -46,6 +55,8 @@ Flow = Workflow | type[Workflow]
 class EverstepPlugin(SimplePlugin):
     """Adds flows to a Temporal worker of your own; give it to the client or to the worker, not to both.
 
+    On the client, it also has payloads encrypted and stored as the EVERSTEP_* settings say.
+
     Args:
         flows: flow classes, which are built without arguments, or instances.
         limits: what runs that begin on this worker are given; see `Limits`.
@@ -57,6 +68,7 @@ class EverstepPlugin(SimplePlugin):
     Raises:
         WorkflowConfigurationError: there is no flow, or two have one name.
         WorkflowValidationError: a flow cannot work.
+        SettingsError: by client or worker, where what the environment says of payloads cannot be done.
 
     Example:
         >>> client = await Client.connect("localhost:7233", plugins=[EverstepPlugin(flows=[MyFlow])])
@@ -92,11 +104,20 @@ class EverstepPlugin(SimplePlugin):
         """How many attempts of steps are under way."""
         return self._host.running
 
+    def configure_client(self, config: ClientConfig) -> ClientConfig:
+        """Have the client's payloads written as the settings say."""
+        config = super().configure_client(config)
+        config["data_converter"] = private_converter(config.get("data_converter", DataConverter.default))
+        return config
+
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
         """Add the flows' workflows and activities to a worker."""
         config = super().configure_worker(config)
         assert "client" in config
         client = config["client"]
+        require_privacy(client)
+        if stores_large_payloads(client) and self._limits.payload == Limits().payload:
+            self._limits = replace(self._limits, payload=LARGEST_STORED)
         self._telemetry.measure(client)
         activities = FlowActivities(self._flows, self._host, client, self._limits, self._telemetry, self._gate)
         self._activities.append(activities)
@@ -114,6 +135,8 @@ class EverstepPlugin(SimplePlugin):
             self._limits = replace(self._limits, search_attributes=True)
         for activities in self._activities:
             activities.limits = self._limits
+        if hides_contents(worker.client):
+            keep_contents_out()
         loop = asyncio.get_running_loop()
         died: asyncio.Future[BaseException] = loop.create_future()
         self._watch.add("worker's", loop, threading.get_ident())

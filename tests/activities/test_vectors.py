@@ -10,44 +10,53 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
-from qdrant_client import AsyncQdrantClient
 
 from activities.chunking import Chunk
 from activities.errors import (
     VectorStoreError,
     VectorStoreLocked,
     VectorStoreMismatch,
+    VectorStoreOutdated,
     VectorStoreUnavailable,
 )
-from activities.vectors import VectorStore, chunk_id, vector_store_from_env
+from activities.vectors import VectorEngine, VectorStore, chunk_id, vector_store_from_env
 from activities.vectors_edge import EdgeEngine
+from activities.vectors_layout import INDEXED_FIELDS, LAYOUT, Point, Where
 from activities.vectors_server import ServerEngine
-
-# The client's local mode has no payload indexes, and says so.
-pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
+from tests.support.fake_qdrant import FakeQdrant
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeQdrant]:
+    """A Qdrant server; what it says is said by Qdrant's client in its local mode, over HTTP."""
+    with FakeQdrant() as fake:
+        yield fake
+
+
 @pytest.fixture(params=["embedded", "server"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[VectorStore]:
-    """An empty store, in a folder or behind the server's client."""
-    if request.param == "embedded":
-        made = VectorStore(EdgeEngine(tmp_path / "vectors"))
-        yield made
-        await made.close()
-    else:
-        client = AsyncQdrantClient(location=":memory:")
-        yield VectorStore(ServerEngine("tests", client=client))
-        await client.close()
+async def store(request: pytest.FixtureRequest, tmp_path: Path, server: FakeQdrant) -> AsyncIterator[VectorStore]:
+    """An empty store, in a folder or on a server."""
+    engine = EdgeEngine(tmp_path / "vectors") if request.param == "embedded" else on(server)
+    made = VectorStore(engine)
+    yield made
+    await made.close()
 
 
-def chunks_of(source: str, *texts: str, content_hash: str = "h1") -> list[Chunk]:
+def on(server: FakeQdrant) -> ServerEngine:
+    """An engine with a collection of its own."""
+    return ServerEngine(f"tests-{uuid.uuid4()}", url=server.url)
+
+
+def chunks_of(source: str, *texts: str, content_hash: str = "h1", **more: Any) -> list[Chunk]:
     """A source's chunks, one line each."""
     return [
         Chunk(
@@ -58,6 +67,7 @@ def chunks_of(source: str, *texts: str, content_hash: str = "h1") -> list[Chunk]
             heading=["Guide"],
             start_line=n + 1,
             end_line=n + 1,
+            **more,
         )
         for n, text in enumerate(texts)
     ]
@@ -111,6 +121,162 @@ async def test_search_by_both(store: VectorStore) -> None:
     assert found[0].text == "the server stores history"
     assert [p.score for p in found] == sorted((p.score for p in found), reverse=True)
     assert (await store.search_fused("the", axis(1), limit=1))[0].source == "a.md"
+
+
+async def test_searches_can_be_narrowed(store: VectorStore) -> None:
+    """By folders or files, and by types of document: no kind of search finds anything else."""
+    await store.ensure(4)
+    for source, kind in (("docs/a.md", "markdown"), ("docs/deep/b.html", "html"), ("c.md", "markdown")):
+        await store.replace_source(chunks_of(source, "retry delays", type=kind), [axis(1)])
+    for where, found in (
+        (Where(under=("docs",)), ["docs/a.md", "docs/deep/b.html"]),
+        (Where(under=("docs/deep/", "./c.md")), ["c.md", "docs/deep/b.html"]),
+        (Where(types=("html", "pdf")), ["docs/deep/b.html"]),
+        (Where(under=("docs",), types=("markdown",)), ["docs/a.md"]),
+        (Where(under=("doc",)), []),
+    ):
+        for passages in (
+            await store.search_dense(axis(1), where=where),
+            await store.search_sparse("retry", where=where),
+            await store.search_fused("retry", axis(1), where=where),
+        ):
+            assert sorted(one.source for one in passages) == found
+
+
+def engine_of(store: VectorStore) -> VectorEngine:
+    """The engine under a store."""
+    return store._engine
+
+
+async def older(store: VectorStore) -> VectorStore:
+    """An index as the first layout had it, with a source of two passages."""
+    await store.ensure(4)
+    old = [
+        Point(
+            chunk_id("a.md", n),
+            axis(1),
+            {1: 1.0},
+            {
+                "source": "a.md",
+                "content_hash": "h1",
+                "position": n,
+                "text": "old",
+                "heading": [],
+                "start_line": 1,
+                "end_line": 2,
+            },
+        )
+        for n in range(2)
+    ]
+    await engine_of(store).upsert(old)
+    return store
+
+
+async def test_an_index_of_an_older_layout_goes_on(store: VectorStore) -> None:
+    """It is searched as it is, its sources count as changed, and indexing them makes it new."""
+    await older(store)
+    assert (await store.search_dense(axis(1)))[0].place == "a.md:1-2"
+    assert await store.source_hashes() == {"a.md": "h1"}
+    assert await store.source_hashes("1:192/16/0") == {"a.md": ""}
+    with pytest.raises(VectorStoreOutdated, match=r"2 of its passages .* Run IndexFlow"):
+        await store.search_dense(axis(1), where=Where(under=("docs",)))
+    await store.replace_source(chunks_of("a.md", "new", recipe="1:192/16/0"), [axis(1)])
+    assert await store.source_hashes("1:192/16/0") == {"a.md": "h1"}
+    assert await store.source_hashes("1:256/16/0") == {"a.md": ""}
+    assert [one.text for one in await store.search_dense(axis(1), where=Where(under=("a.md",)))] == ["new"]
+
+
+async def test_an_index_of_a_newer_version_is_not_touched(store: VectorStore) -> None:
+    """What this version does not know it does not replace."""
+    await store.ensure(4)
+    payload = {"source": "a.md", "content_hash": "h", "position": 0, "layout": LAYOUT + 1}
+    await engine_of(store).upsert([Point(chunk_id("a.md", 0), axis(1), {1: 1.0}, payload)])
+    with pytest.raises(VectorStoreMismatch, match=r"newer version of everstep .*Upgrade"):
+        await store.source_hashes("any")
+
+
+async def test_a_folder_of_an_older_layout_is_opened(tmp_path: Path) -> None:
+    """The embedded store gets the indexes that filters need; one of a newer version is refused by name."""
+    layout = tmp_path / "v" / "layout.json"
+    store = VectorStore(EdgeEngine(tmp_path / "v"))
+    await older(store)
+    await store.close()
+    layout.write_text(json.dumps({"layout": 1, "dimension": 4}))
+    assert await store.count() == 2
+    await store.close()
+    assert json.loads(layout.read_text()) == {"layout": LAYOUT, "dimension": 4}
+    layout.write_text(json.dumps({"layout": LAYOUT + 1, "dimension": 4}))
+    with pytest.raises(VectorStoreMismatch, match="newer version"):
+        await store.count()
+
+
+async def test_a_server_has_indexes_for_what_filters_use(server: FakeQdrant) -> None:
+    """They are made with the collection, and added to one that lacks some."""
+    engine = on(server)
+    await engine.ensure(4)
+    assert server.indexes[engine.collection] == INDEXED_FIELDS
+    del server.indexes[engine.collection]["under"]
+    asked = server.requests["PUT index"]
+    await engine.ensure(4)
+    assert server.indexes[engine.collection] == INDEXED_FIELDS
+    assert server.requests["PUT index"] == asked + 1
+    await engine.close()
+
+
+async def test_a_busy_server_is_not_overrun(server: FakeQdrant) -> None:
+    """Batches of many sources share a bound; those that are refused come again; nothing is lost."""
+    store = VectorStore(on(server), in_flight=2)
+    await store.ensure(4)
+    server.writes.clear()
+    server.most_at_once, server.busy, server.slow = 0, 3, 0.01
+    try:
+        many = [chunks_of(f"s{n}.md", *["x"] * 100) for n in range(4)]
+        await asyncio.gather(*(store.replace_source(chunks, [axis(1)] * 100) for chunks in many))
+    finally:
+        server.slow = 0.0
+    assert await store.count() == 400
+    assert sorted(server.writes) == sorted([64, 35, 1] * 4)
+    assert server.most_at_once == 2
+    await store.close()
+
+
+async def test_a_server_that_stays_busy_is_told_of(server: FakeQdrant) -> None:
+    """After some tries, or where it wants to be left alone for long, the step's own retries are asked."""
+    store = VectorStore(on(server))
+    await store.ensure(4)
+    server.busy, server.retry_after = 1, "60"
+    with pytest.raises(VectorStoreUnavailable, match="too many requests") as caught:
+        await store.replace_source(chunks_of("a.md", "one", "two"), [axis(1)] * 2)
+    assert caught.value.retry_after == 60.0
+    assert await store.source_hashes() == {}
+    server.busy, server.retry_after = 5, "Fri, 31 Dec 2027 23:59:59 GMT"
+    with pytest.raises(VectorStoreUnavailable, match="too many requests"):
+        await engine_of(store).upsert([Point(chunk_id("a.md", 0), axis(1), {1: 1.0}, {})])
+    server.busy, server.retry_after = 0, "0"
+    await store.close()
+
+
+async def test_embedding_waits_for_writing(server: FakeQdrant) -> None:
+    """Of a long document, no more is embedded than there is room to write; the old passages go only then."""
+    store = VectorStore(on(server), in_flight=1)
+    await store.ensure(4)
+    await store.replace_source(chunks_of("a.md", "old"), [axis(1)])
+    server.writes.clear()
+    written: list[int] = []
+    hashes: list[dict[str, str]] = []
+
+    async def embed(texts: Sequence[str]) -> list[list[float]]:
+        written.append(sum(server.writes))
+        hashes.append(await store.source_hashes())
+        return [axis(1)] * len(texts)
+
+    await store.index_source(chunks_of("a.md", *["x"] * 500, content_hash="h2"), embed)
+    assert written[0] == 0
+    assert [128 * n - 192 <= count for n, count in enumerate(written)] == [True] * 4
+    assert hashes[0] == {"a.md": "h1"}
+    assert await store.count() == 500
+    assert await store.source_hashes() == {"a.md": "h2"}
+    await store.close()
 
 
 async def test_writing_again_changes_nothing(store: VectorStore) -> None:

@@ -110,6 +110,33 @@ def test_an_api_key_and_a_second_release(tmp_path: Path) -> None:
     assert parameter["parameter"] == "apiKey"
 
 
+def test_what_clusters_differ_in_can_be_said(tmp_path: Path) -> None:
+    """A claim for data, one more way out, a role of the cloud, a node for GPUs; `general` is taken away by null."""
+    gpu = {
+        "taskQueue": "gpu",
+        "dataClaim": "papers",
+        "nodeSelector": {"gpu": "yes"},
+        "env": [{"name": "A", "value": "1"}],
+    }
+    rule = {"ports": [{"port": 8000}]}
+    values = {
+        "workers": {"general": None, "gpu": gpu},
+        "networkPolicy": {"egress": [rule]},
+        "serviceAccount": {"annotations": {"example.com/role": "storage"}},
+    }
+    (tmp_path / "values.yaml").write_text(json.dumps(values))
+    ran = templated("--values", str(tmp_path / "values.yaml"))
+    assert ran.returncode == 0, ran.stderr
+    found = objects(ran.stdout)
+    assert [name for kind, name in found if kind == "Deployment"] == ["everstep-worker-gpu"]
+    pod = found["Deployment", "everstep-worker-gpu"]["spec"]["template"]["spec"]
+    assert {"name": "data", "persistentVolumeClaim": {"claimName": "papers"}} in pod["volumes"]
+    assert pod["nodeSelector"] == {"gpu": "yes"}
+    assert pod["containers"][0]["env"][-1] == {"name": "A", "value": "1"}
+    assert found["NetworkPolicy", "everstep-worker"]["spec"]["egress"][-1] == rule
+    assert found["ServiceAccount", "everstep"]["metadata"]["annotations"] == {"example.com/role": "storage"}
+
+
 def test_hadolint_finds_nothing_to_say() -> None:
     """On the Dockerfile, with every rule on."""
     ran = tool("hadolint", "--failure-threshold", "style", "deploy/Dockerfile")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from activities.chunking import Chunking
 from activities.errors import DocumentUnreadable, ModelAuthError
 from activities.knowledge import Knowledge
 from everstep.errors import StepFailedError
@@ -56,6 +57,24 @@ async def test_only_what_changed_is_indexed_again(knowledge: Knowledge, handbook
     assert [p.source for p in await store.search_sparse("approval three days")] == []
     assert (await store.search_sparse("bicycle courier"))[0].source == "refunds.md"
     assert await store.search_sparse("coffee") == []
+
+
+async def test_other_sizes_index_anew(knowledge: Knowledge, handbook: Path, model: FakeOpenAI) -> None:
+    """Passages are cut as a run or the flow says; sizes that differ from last time make every document changed."""
+    (handbook / "refunds.md").write_text("# Refunds\n\n" + "All refunds are paid by bicycle courier. " * 40)
+    whole = await index(knowledge, handbook)
+    small = Chunking(max_tokens=64, min_tokens=0, overlap_tokens=16)
+    cut = await index(knowledge, handbook, chunking=small)
+    assert (cut.indexed, cut.unchanged) == (3, 0)
+    assert cut.passages > 2 * whole.passages
+    found = await knowledge.index("handbook").search_sparse("bicycle", limit=20)
+    assert max(knowledge.embedder.count_tokens(one.indexed_text) for one in found) <= 64
+    calls = embedded(model)
+    again: IndexResult = await IndexFlow(knowledge).run(
+        folder=str(handbook), index="handbook", chunking={"max_tokens": 64, "min_tokens": 0, "overlap_tokens": 16}
+    )
+    assert (again.indexed, again.unchanged, again.passages) == (0, 3, cut.passages)
+    assert embedded(model) == calls
 
 
 async def test_a_broken_file_is_reported_and_the_rest_is_indexed(knowledge: Knowledge, handbook: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,13 @@ from activities.answering import ExtractiveAnswerer
 from activities.embeddings import PackagedEmbedder
 from activities.errors import ModelAuthError, ModelContextOverflow
 from activities.knowledge import Knowledge
+from activities.llm import OpenAIChat
 from activities.outbox import Outbox
+from activities.reranking import ChatReranker
 from activities.vectors import VectorStore
 from activities.vectors_edge import EdgeEngine
-from everstep.errors import ResponseRefusedError
+from everstep.errors import ResponseRefusedError, WorkflowRuntimeError
+from everstep.events import Event
 from everstep.handler import WorkflowHandler
 from tests.support.fake_openai import (
     FakeOpenAI,
@@ -29,8 +34,9 @@ from tests.support.fake_openai import (
     text,
 )
 from tests.support.rag_model import kind_of, play
+from tests.support.traced import traced
 from workflows.indexing import IndexFlow
-from workflows.rag import ApprovalRequested, RagFlow, RagResult
+from workflows.rag import ApprovalRequested, RagFlow, RagProgress, RagResult
 
 ROOT = Path(__file__).parents[2]
 QUESTION = "How long may a refund wait for approval by a person?"
@@ -43,12 +49,20 @@ async def indexed(knowledge: Knowledge, handbook: Path) -> Knowledge:
     return knowledge
 
 
+async def followed(handler: WorkflowHandler) -> AsyncIterator[Event]:
+    """What a run shows up to its request for approval."""
+    async for event in handler.stream_events():
+        yield event
+        if isinstance(event, ApprovalRequested):
+            return
+    raise AssertionError(f"the run asked nobody; it ended as {await handler!r}")
+
+
 async def asked(handler: WorkflowHandler) -> ApprovalRequested:
     """The request for approval that a run makes."""
-    async for event in handler.stream_events():
-        if isinstance(event, ApprovalRequested):
-            return event
-    raise AssertionError(f"the run asked nobody; it ended as {await handler!r}")
+    request = [event async for event in followed(handler)][-1]
+    assert isinstance(request, ApprovalRequested)
+    return request
 
 
 async def answered(flow: RagFlow, question: str, **answer: Any) -> RagResult:
@@ -123,6 +137,64 @@ async def test_each_strategy_is_searched_answered_and_judged(
     assert kinds[0] == "rewrite"
     assert (kinds.count("answer"), kinds.count("judge")) == (3, 3)
     assert len(model.requests_to("/embeddings")) == before + 1
+
+
+async def test_a_reranked_strategy_is_added_where_it_is_wanted(
+    indexed: Knowledge, outbox: Outbox, model: FakeOpenAI
+) -> None:
+    """A step of its own puts what fused search found into another order; the other strategies stay as they are."""
+    chat = OpenAIChat("fake-chat", api_key="k", base_url=model.base_url)
+    knowing = Knowledge(
+        embedder=indexed.embedder,
+        answerer=indexed.answerer,
+        stores=lambda space: indexed.index("default"),
+        rerankers=lambda kind: ChatReranker(chat),
+    )
+    with traced(payloads=True) as traces:
+        handler = RagFlow(knowing, outbox, rerank="chat").run(question=QUESTION)
+        events = [event async for event in followed(handler)]
+        await handler.respond({"approved": True})
+        result: RagResult = await handler
+    await chat.aclose()
+    assert {score.strategy for score in result.scores} == {"reranked", "fused", "dense", "sparse"}
+    told = {(event.stage, event.strategy): event.text for event in events if isinstance(event, RagProgress)}
+    before, after = (told[stage, "reranked"].split(", ") for stage in ("search", "rerank"))
+    assert after == [before[1], before[0], *before[2:]]
+    root = traces.tree()
+    (step,) = (node for node in root.under if node.name == "rerank")
+    (call,) = (node for node in step.under if node.attributes["openinference.span.kind"] == "RERANKER")
+    assert call.attributes["reranker.query"] == QUESTION
+    assert call.attributes["reranker.top_k"] == 5
+    metadata = json.loads(str(call.attributes["reranker.output_documents.0.document.metadata"]))
+    assert metadata["place"] == after[0]
+    assert {"source", "start_line", "end_line"} <= metadata.keys()
+
+
+async def test_a_run_may_do_without_the_flow_s_reranker(indexed: Knowledge, outbox: Outbox) -> None:
+    """`off` is what a flow without a reranker does."""
+    handler = RagFlow(indexed, outbox, rerank="late").run(question=QUESTION, rerank="off")
+    assert {score.strategy for score in (await asked(handler)).scores} == {"fused", "dense", "sparse"}
+    await handler.cancel_run()
+
+
+async def test_a_question_may_be_about_some_folders_and_types(indexed: Knowledge, outbox: Outbox) -> None:
+    """Only passages from there are found, cited and published."""
+    handler = RagFlow(indexed, outbox).run(
+        question="Which documents speak of refunds, parcels, machines and warehouses?",
+        folders=["deliveries", "refunds.md"],
+        types=["text"],
+    )
+    request = await asked(handler)
+    assert [source.path for source in request.sources] == ["deliveries/parcels.txt"]
+    assert request.sources[0].place == "deliveries/parcels.txt:1"
+    assert "Parcels leave the warehouse" in request.sources[0].text
+    await handler.cancel_run()
+
+
+async def test_an_unknown_type_is_refused_at_the_door(indexed: Knowledge, outbox: Outbox) -> None:
+    """The message lists those there are."""
+    with pytest.raises(WorkflowRuntimeError, match=r"types\.0: .*'markdown', 'text', 'html' or 'pdf'"):
+        await RagFlow(indexed, outbox).run(question=QUESTION, types=["word"])
 
 
 async def test_the_best_judged_answer_wins(indexed: Knowledge, outbox: Outbox, model: FakeOpenAI) -> None:

@@ -10,7 +10,9 @@ NO_ANSWER = "The sources do not answer this question."
 
 
 def kind_of(request: RecordedRequest) -> str:
-    """What a chat request asks for: rewrite, answer or judge."""
+    """What a chat request asks for: rewrite, rerank, answer or judge."""
+    if request.prompt.startswith("Rank passages"):
+        return "rerank"
     if "search queries" in request.prompt:
         return "rewrite"
     return "judge" if request.prompt.startswith("Judge") else "answer"
@@ -23,6 +25,8 @@ def play(request: RecordedRequest) -> Reply:
         return json_text({"queries": [" ".join(_long_words(asked)), f"{asked} handbook"]})
     if kind_of(request) == "judge":
         return json_text({"remarks": "Borne out.", "grounded": 1.0, "complete": 0.9})
+    if kind_of(request) == "rerank":
+        return json_text({"best": [2, 1]})
     passages, _, question = str(request.body["messages"][-1]["content"]).partition("Question: ")
     for number, passage in re.findall(r"\[(\d+)\] [^\n]*\n(.*?)(?=\n\n\[|\Z)", passages.rstrip(), re.DOTALL):
         if set(_long_words(question)) & set(_long_words(passage)):

@@ -109,8 +109,13 @@ spec:
       emptyDir:
         sizeLimit: 1Gi
     - name: data
+      {{- if .worker.dataClaim }}
+      persistentVolumeClaim:
+        claimName: {{ .worker.dataClaim }}
+      {{- else }}
       emptyDir:
         sizeLimit: 2Gi
+      {{- end }}
     {{- with $values.temporal.tlsSecret }}
     - name: temporal-tls
       secret:
@@ -127,7 +132,7 @@ spec:
 
 {{/* The entry of one task queue, with what `general` of values.yaml says where it is silent. */}}
 {{- define "everstep.worker" -}}
-{{- $fallback := dict "flows" "" "maxConcurrentSteps" 100 "replicas" 1 "env" (list) "nodeSelector" (dict) "tolerations" (list)
+{{- $fallback := dict "flows" "" "maxConcurrentSteps" 100 "replicas" 1 "env" (list) "nodeSelector" (dict) "tolerations" (list) "dataClaim" ""
     "resources" (dict "requests" (dict "cpu" "250m" "memory" "512Mi") "limits" (dict "memory" "1Gi")) -}}
 {{- mergeOverwrite $fallback . | toYaml -}}
 {{- end }}

@@ -1,0 +1,48 @@
+"""docs/privacy.md is true: its commands make, rotate and use keys, and its client encrypts."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from everstep.cli.settings_shown import shown_settings
+from everstep.temporal.devserver import DevServer
+from everstep.temporal.privacy import find_keys
+from everstep.temporal.settings import connect
+from tests.docs.test_guide import execute
+from tests.support.pages import Page
+from tests.support.shell import Shell, plain_environment
+
+PAGE = Page("docs/privacy.md")
+NEW, ROTATE, STAGED = (block.lines for block in PAGE.take("bash"))
+(CLIENT,) = (block.text for block in PAGE.take("python"))
+
+
+async def test_its_client_and_those_of_everstep_encrypt_with_its_keys(
+    tmp_path: Path, dev_server: DevServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made and rotated by its commands, in its order."""
+    with Shell(tmp_path, plain_environment()) as shell:
+        for line in (*NEW, *ROTATE, *STAGED):
+            assert shell.run(line).code == 0, line
+        told = json.loads(shell.run("everstep keys list -o json").output)
+    assert told["current"] == "2026-12"
+    assert len(told["keys"]) == 3
+    monkeypatch.setenv("EVERSTEP_ENCRYPTION_KEYS", told["ring"])
+    monkeypatch.setenv("TEMPORAL_ADDRESS", dev_server.address)
+    assert find_keys(told["ring"]).ring.current == "2026-12"
+    program = ModuleType("page")
+    await execute(ast.parse(CLIENT.replace("localhost:7233", dev_server.address)).body, program)
+    for client in (vars(program)["client"], await connect()):
+        (payload,) = await client.data_converter.encode(["tide"])
+        assert payload.metadata["encryption-key-id"] == b"2026-12"
+
+
+def test_where_the_keys_are_is_shown_and_tokens_are_not() -> None:
+    """At a worker's start and by the doctor."""
+    given = {"EVERSTEP_ENCRYPTION_KEYS": "/run/keys.json", "EVERSTEP_CODEC_TOKEN": "secret"}
+    assert shown_settings(given) == {"EVERSTEP_ENCRYPTION_KEYS": "/run/keys.json", "EVERSTEP_CODEC_TOKEN": "(hidden)"}
