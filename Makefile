@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -q
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test collect test-fast test-slow test-traces simulate phoenix lint format types layers lock bench
-.PHONY: dev-server worker clean docs docs-serve image manifests test-deploy
+.PHONY: dev-server worker clean docs docs-serve image manifests test-deploy test-s3 eval
 
 help: ## show this list
 	@echo 'everstep: event-driven workflows, run durably on Temporal'
@@ -33,7 +33,7 @@ test: ## lint, types, layer rules, fast tests, slow tests: what CI runs
 	@$(MAKE) --no-print-directory test-slow
 
 test-fast: setup ## all tests but the slow ones, on JOBS=3 processes: much of it is waiting
-	$(PYTEST) -m 'not slow and not phoenix and not deploy' -n $(JOBS) --dist loadfile $(ARGS)
+	$(PYTEST) -m 'not slow and not phoenix and not deploy and not s3' -n $(JOBS) --dist loadfile $(ARGS)
 
 test-slow: setup ## kills, redeploys, the demo, 2,000 schedules of the simulation
 	$(PYTEST) -m slow -n $(JOBS) --dist loadfile $(ARGS)
@@ -41,6 +41,10 @@ test-slow: setup ## kills, redeploys, the demo, 2,000 schedules of the simulatio
 test-traces: setup ## traces of runs in a real Phoenix, which is installed first (625 MB)
 	@bash scripts/phoenix setup
 	$(PYTEST) -m phoenix $(ARGS)
+
+test-s3: setup ## payloads in a real S3-compatible server, SeaweedFS, which is installed first (147 MB)
+	@bash scripts/s3-server
+	$(PYTEST) -m s3 $(ARGS)
 
 phoenix: ## start Phoenix, a viewer for traces, at http://127.0.0.1:6006
 	@bash scripts/phoenix
@@ -81,6 +85,9 @@ collect: layers  # while pyright has one core: what all processes of the lanes w
 
 layers: setup ## who may import whom
 	@$(PYTEST) tests/test_layers.py
+
+eval: setup ## how good retrieval, answers and judgements are, by 40 labelled questions (ARGS='-o json')
+	@$(BIN)/python -m evaluation $(ARGS)
 
 lock: setup ## pin the dependencies anew, after a change of pyproject.toml
 	@bash scripts/lock

@@ -1,4 +1,4 @@
-"""Answers and what is said of them; apart from those who give them, so that flows can name these types at no cost."""
+"""Answers and their sources; apart from those who give them, so that flows can name these types at no cost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from activities.vectors import Passage
 
@@ -25,21 +25,6 @@ class Answer(BaseModel):
     text: str
     citations: list[int] = []
     found: bool = True
-
-
-class Evaluation(BaseModel):
-    """How good an answer is, each from 0 to 1: borne out by its sources, and all that was asked."""
-
-    model_config = ConfigDict(frozen=True)
-
-    grounded: float = Field(ge=0, le=1)
-    complete: float = Field(ge=0, le=1)
-    remarks: str = ""
-
-    @property
-    def score(self) -> float:
-        """One number to compare answers by; an answer without ground is worth nothing, however complete."""
-        return self.grounded * (0.4 + 0.6 * self.complete)
 
 
 class Source(BaseModel):
@@ -63,7 +48,7 @@ class Source(BaseModel):
 
 
 class Answerer(Protocol):
-    """Rewrites questions, answers them from passages, and judges answers. All methods raise ModelError."""
+    """Rewrites questions, and answers them from passages. All methods raise ModelError."""
 
     def describe(self) -> str:
         """One line for people: what answers, and where it runs."""
@@ -75,10 +60,6 @@ class Answerer(Protocol):
 
     async def answer(self, question: str, passages: Sequence[Passage], *, on_token: OnToken | None = None) -> Answer:
         """An answer from these passages alone, with citations such as `[2]` for the second passage."""
-        ...
-
-    async def evaluate(self, question: str, answer: Answer, passages: Sequence[Passage]) -> Evaluation:
-        """How far the answer is borne out by the passages, and answers all of the question."""
         ...
 
 

@@ -58,8 +58,11 @@ def sections(lines: Sequence[str], breaks: Collection[int] = ()) -> list[Section
             levels = [*(entry for entry in levels if entry[0] < level), (level, title)]
             found.append(Section([title for _, title in levels], at))
             at += height
-        elif not lines[at].strip() or (_RULE.match(lines[at]) and not _is_front_matter(lines, at)):
+        elif not lines[at].strip():
             at += 1
+        elif _RULE.match(lines[at]) and not _is_front_matter(lines, at):
+            at += 1
+            found.append(Section(found[-1].path, at))
         else:
             block = _block(lines, at, breaks)
             found[-1].blocks.append(block)

@@ -7,29 +7,21 @@ fit stay whole; what is too long is cut between items, rows, lines and sentences
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from activities.blocks import Block, Section, items, sections
+from activities.blocks import Section, sections
 from activities.documents import Document
-
-TokenCounter = Callable[[str], int]
+from activities.pieces import Pieces, TokenCounter, Unit, size_of
 
 CUTTING = 1
 """Counts changes of this module that cut documents otherwise: what is indexed is then indexed again."""
 
 _SPECIAL_TOKENS = 2
 """Tokens that embedding models put around a text."""
-
-_SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')\]])|(?<=[.!?]\*\*))\s+(?=[\"'(\[`*_]*[A-Z0-9])|(?<=[。！？])")
-_TABLE_LINE = re.compile(r"\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$")
-_FENCE = re.compile(r"\s*(`{3,}|~{3,})")
 
 
 class Chunking(BaseModel):
@@ -114,32 +106,14 @@ def chunk_document(document: Document, count: TokenCounter, chunking: Chunking |
     return list(_Cutter(document, count, chunking or Chunking()).chunks())
 
 
-@dataclass(frozen=True)
-class _Unit:
-    """The smallest piece that is moved as a whole; `start` and `end` are offsets into the text.
-
-    `head` is what a chunk needs before it that begins with this unit, `tail` what one needs after it that ends with it.
-    """
-
-    start: int
-    end: int
-    tokens: int
-    prose: bool = False
-    head: str = ""
-    tail: str = ""
-    around: int = 0  # tokens of head and tail
-
-
 class _Cutter:
     def __init__(self, document: Document, count: TokenCounter, chunking: Chunking) -> None:
         self._document = document
         self._count = count
         self._sizes = chunking
         self._lines = [line.text for line in document.lines]
-        self._text = "\n".join(self._lines)
-        self._offsets = [0]
-        for line in self._lines:
-            self._offsets.append(self._offsets[-1] + len(line) + 1)
+        self._pieces = Pieces(self._lines, count)
+        self._text, self._offsets = self._pieces.text, self._pieces.offsets
 
     def chunks(self) -> Iterator[Chunk]:
         position = 0
@@ -148,7 +122,7 @@ class _Cutter:
                 yield self._chunk(path, units, position)
                 position += 1
 
-    def _chunk(self, path: list[str], units: Sequence[_Unit], position: int) -> Chunk:
+    def _chunk(self, path: list[str], units: Sequence[Unit], position: int) -> Chunk:
         first, last = units[0], units[-1]
         text = self._text[first.start : last.end].strip("\n")
         if first.head:
@@ -173,7 +147,7 @@ class _Cutter:
 
     # --- Sections -----------------------------------------------------------------------------------------------------
 
-    def _sections(self) -> Iterator[tuple[list[str], list[list[_Unit]]]]:
+    def _sections(self) -> Iterator[tuple[list[str], list[list[Unit]]]]:
         """Heading paths, each with the chunks below it."""
         starts = {page.first_line for page in self._document.pages}
         breaks = {at for at, line in enumerate(self._document.lines) if line.number in starts}
@@ -182,7 +156,12 @@ class _Cutter:
         while at < len(found):
             taken, path, whole = self._together(found, at)
             budget = self._budget(path)
-            yield path, [[whole]] if whole else self._packed(self._parts(found[at], budget), budget)
+            yield (
+                path,
+                [[whole]]
+                if whole
+                else self._packed([self._pieces.of_block(block, budget) for block in found[at].blocks], budget),
+            )
             at += taken
 
     def _budget(self, path: Sequence[str]) -> int:
@@ -190,7 +169,7 @@ class _Cutter:
         headings = self._count(" > ".join(path)) if path else 0
         return max(self._sizes.max_tokens - headings - _SPECIAL_TOKENS, self._sizes.max_tokens // 2)
 
-    def _together(self, found: Sequence[Section], at: int) -> tuple[int, list[str], _Unit | None]:
+    def _together(self, found: Sequence[Section], at: int) -> tuple[int, list[str], Unit | None]:
         """How many sections from here on make one chunk because they are small: their common path, and all of them."""
         first = found[at]
         path, taken, whole = first.path, 1, None
@@ -202,7 +181,7 @@ class _Cutter:
             if path and not common:
                 break
             start = first.blocks[0].start if common == first.path else first.line
-            unit = self._unit(self._offsets[start], self._offsets[following.blocks[-1].end] - 1)
+            unit = self._pieces.unit(self._offsets[start], self._offsets[following.blocks[-1].end] - 1)
             if unit.tokens > self._budget(common):
                 break
             path, whole, taken = common, unit, taken + 1
@@ -220,15 +199,15 @@ class _Cutter:
 
     # --- Packing ------------------------------------------------------------------------------------------------------
 
-    def _packed(self, parts: Sequence[list[_Unit]], budget: int) -> list[list[_Unit]]:
+    def _packed(self, parts: Sequence[list[Unit]], budget: int) -> list[list[Unit]]:
         """The blocks of a section, put together up to the size."""
-        chunks: list[list[_Unit]] = []
-        current: list[_Unit] = []
-        before: list[_Unit] = []
+        chunks: list[list[Unit]] = []
+        current: list[Unit] = []
+        before: list[Unit] = []
         for part in parts:
-            if _size([*current, *part]) <= budget:
+            if size_of([*current, *part]) <= budget:
                 current = [*current, *part]
-            elif _size(part) <= budget and _size(current) >= self._sizes.min_tokens:
+            elif size_of(part) <= budget and size_of(current) >= self._sizes.min_tokens:
                 kept = self._announcing(before, current, part, budget)
                 chunks.append(current[: len(current) - len(kept)])
                 current = [*(kept or self._repeated(current, part, budget)), *part]
@@ -239,156 +218,43 @@ class _Cutter:
             chunks.append(current)
         return self._evened(chunks, budget)
 
-    def _filled(
-        self, chunks: list[list[_Unit]], current: list[_Unit], part: Sequence[_Unit], budget: int
-    ) -> list[_Unit]:
+    def _filled(self, chunks: list[list[Unit]], current: list[Unit], part: Sequence[Unit], budget: int) -> list[Unit]:
         """Adds a block that does not fit piece by piece; gives the chunk that is not full yet."""
         for unit in part:
-            if current and _size([*current, unit]) > budget:
+            if current and size_of([*current, unit]) > budget:
                 chunks.append(current)
                 current = self._repeated(current, [unit], budget)
             current = [*current, unit]
         return current
 
-    def _announcing(self, before: list[_Unit], current: list[_Unit], part: list[_Unit], budget: int) -> list[_Unit]:
+    def _announcing(self, before: list[Unit], current: list[Unit], part: list[Unit], budget: int) -> list[Unit]:
         """What belongs to the block that follows, as in "These are the steps:": all of the paragraph, or its end."""
         if not before or not self._text[before[-1].start : before[-1].end].rstrip().endswith(":"):
             return []
         for kept in (before, before[-1:]):
-            if len(kept) < len(current) and current[-len(kept) :] == kept and _size([*kept, *part]) <= budget:
+            if len(kept) < len(current) and current[-len(kept) :] == kept and size_of([*kept, *part]) <= budget:
                 return kept
         return []
 
-    def _repeated(self, current: Sequence[_Unit], following: Sequence[_Unit], budget: int) -> list[_Unit]:
+    def _repeated(self, current: Sequence[Unit], following: Sequence[Unit], budget: int) -> list[Unit]:
         """The last sentences of a chunk, which the next one begins with."""
-        kept: list[_Unit] = []
+        kept: list[Unit] = []
         for unit in reversed(current[1:]):
             wider = [unit, *kept]
-            if not unit.prose or _size(wider) > self._sizes.overlap_tokens or _size([*wider, *following]) > budget:
+            if not unit.prose or size_of(wider) > self._sizes.overlap_tokens or size_of([*wider, *following]) > budget:
                 break
             kept = wider
         return kept
 
-    def _evened(self, chunks: list[list[_Unit]], budget: int) -> list[list[_Unit]]:
+    def _evened(self, chunks: list[list[Unit]], budget: int) -> list[list[Unit]]:
         """A last chunk that is too small gets something of the one before it."""
-        if len(chunks) < 2 or _size(chunks[-1]) >= self._sizes.min_tokens:
+        if len(chunks) < 2 or size_of(chunks[-1]) >= self._sizes.min_tokens:
             return chunks
         *rest, longer, short = chunks
-        while len(longer) > 1 and _size(short) < self._sizes.min_tokens:
+        while len(longer) > 1 and size_of(short) < self._sizes.min_tokens:
             unit = longer[-1]
             wider = short if unit in short else [unit, *short]
-            if _size(wider) > budget or _size(longer[:-1]) < self._sizes.min_tokens:
+            if size_of(wider) > budget or size_of(longer[:-1]) < self._sizes.min_tokens:
                 break
             longer, short = longer[:-1], wider
         return [*rest, longer, short]
-
-    # --- Units --------------------------------------------------------------------------------------------------------
-
-    def _parts(self, section: Section, budget: int) -> list[list[_Unit]]:
-        return [self._units(block, budget) for block in section.blocks]
-
-    def _units(self, block: Block, budget: int) -> list[_Unit]:
-        if block.kind == "code":
-            return self._code(block, budget)
-        if block.kind == "table":
-            return self._table(block, budget)
-        if block.kind == "list":
-            return [
-                unit
-                for start, end in items(self._lines, block)
-                for unit in self._whole_or_sentences(*self._span(start, end), budget)
-            ]
-        return list(self._sentences(*self._span(block.start, block.end), budget))
-
-    def _whole_or_sentences(self, start: int, end: int, budget: int) -> Iterator[_Unit]:
-        unit = self._unit(start, end, prose=True)
-        if unit.tokens <= budget:
-            yield unit
-        else:
-            yield from self._sentences(start, end, budget)
-
-    def _sentences(self, start: int, end: int, budget: int) -> Iterator[_Unit]:
-        ends = [match.end() for match in _SENTENCE_END.finditer(self._text, start, end)]
-        for first, last in pairwise([start, *ends, end]):
-            if self._text[first:last].strip():
-                yield from self._fitting(self._unit(first, last, prose=True), budget)
-
-    def _code(self, block: Block, budget: int) -> list[_Unit]:
-        """Code by its own paragraphs, or by lines where one is too long; each piece fenced."""
-        first, last = self._lines[block.start], self._lines[block.end - 1]
-        fence = _FENCE.match(first)
-        closed = bool(fence) and block.end - block.start > 1 and bool(_FENCE.match(last))
-        mark = fence.group(1) if fence else ""
-        around = (first, last if closed else mark) if fence else ("", "")
-        inner = range(block.start + bool(fence), block.end - closed)
-        groups = _runs(inner, [not self._lines[at].strip() for at in inner])
-        spans: list[tuple[int, int]] = []
-        for start, end in groups:
-            whole = self._unit(*self._span(start, end))
-            spans += [(start, end)] if whole.tokens <= budget else [(at, at + 1) for at in range(start, end)]
-        return self._framed(block, spans, around, budget)
-
-    def _table(self, block: Block, budget: int) -> list[_Unit]:
-        """A table by its rows, each piece under the table's header."""
-        headed = block.end - block.start > 1 and bool(_TABLE_LINE.match(self._lines[block.start + 1]))
-        head = "\n".join(self._lines[block.start : block.start + 2]) if headed else ""
-        spans = [(at, at + 1) for at in range(block.start + (2 if headed else 0), block.end)]
-        return self._framed(block, spans, (head, ""), budget)
-
-    def _framed(
-        self, block: Block, spans: Sequence[tuple[int, int]], around: tuple[str, str], budget: int
-    ) -> list[_Unit]:
-        """Units of a block whose first and last lines are needed around each piece of it."""
-        cost = sum(self._count(text) for text in around)
-        if cost > budget // 2:
-            around, cost = ("", ""), 0
-        if not spans:
-            return [self._unit(*self._span(block.start, block.end))]
-        units: list[_Unit] = []
-        for start, end in spans:
-            unit = replace(self._unit(*self._span(start, end)), head=around[0], tail=around[1], around=cost)
-            units += self._fitting(unit, budget - cost)
-        # The first piece begins with the block's own beginning, and the last one ends with its own end.
-        opening = replace(self._unit(self._offsets[block.start], units[0].end), tail=units[0].tail)
-        units[0] = opening if opening.tokens <= budget else units[0]
-        ending = self._unit(units[-1].start, self._offsets[block.end] - 1)
-        units[-1] = replace(ending, head=units[-1].head, around=units[-1].around)
-        return units
-
-    def _fitting(self, unit: _Unit, budget: int) -> Iterator[_Unit]:
-        """A unit, cut between words where it is too long, and anywhere where there are no spaces."""
-        if unit.tokens <= budget:
-            yield unit
-            return
-        middle = (unit.start + unit.end) // 2
-        cut = self._text.rfind(" ", unit.start + 1, middle)
-        cut = middle if cut < 0 or cut - unit.start < (unit.end - unit.start) // 4 else cut + 1
-        for start, end in ((unit.start, cut), (cut, unit.end)):
-            piece = replace(unit, start=start, end=end, tokens=self._count(self._text[start:end]))
-            yield from self._fitting(piece, budget) if end - start > 1 else [piece]
-
-    def _span(self, start: int, end: int) -> tuple[int, int]:
-        """Offsets of lines, without the last one's line break."""
-        return self._offsets[start], self._offsets[end] - 1
-
-    def _unit(self, start: int, end: int, *, prose: bool = False) -> _Unit:
-        return _Unit(start, end, self._count(self._text[start:end]), prose)
-
-
-def _size(units: Sequence[_Unit]) -> int:
-    """Tokens of a chunk of these units."""
-    if not units:
-        return 0
-    around = max(units[0].around if units[0].head else 0, units[-1].around if units[-1].tail else 0)
-    return sum(unit.tokens for unit in units) + around
-
-
-def _runs(numbers: range, ends: Sequence[bool]) -> list[tuple[int, int]]:
-    """Runs of numbers, cut behind those that end one."""
-    found: list[tuple[int, int]] = []
-    start = numbers.start
-    for number, last in zip(numbers, ends, strict=True):
-        if last or number == numbers.stop - 1:
-            found.append((start, number + 1))
-            start = number + 1
-    return found

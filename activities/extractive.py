@@ -1,4 +1,4 @@
-"""Choosing sentences that answer a question, and measuring answers, by embeddings and shared words alone."""
+"""Choosing sentences that answer a question, by embeddings and shared words alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from activities.completeness import question_parts
 from activities.embeddings import Embedder
+from activities.evidence import cosine
 from activities.text import sentences, terms
 from activities.vectors import Passage
 
@@ -27,10 +29,9 @@ _OPENING = re.compile(
     re.IGNORECASE,
 )
 _LEANING = re.compile(
-    r"(?:so|thus|hence|therefore|but|however|instead|it|this|that|these|they|both|then)\b", re.IGNORECASE
+    r"(?:so|and|or|thus|hence|therefore|but|however|instead|it|this|that|these|they|both|then)\b", re.IGNORECASE
 )
 """How a sentence begins that says little without the one before it."""
-_PARTS = re.compile(r"\?\s+|;\s+|,?\s+and (?=how|what|why|where|when|which|who)|,\s+(?=how|what|why|where|when)")
 
 
 class Sentence(NamedTuple):
@@ -45,8 +46,7 @@ class Sentence(NamedTuple):
 def rewritten(question: str, limit: int) -> list[str]:
     """The question, the questions it is made of, its matter without the question words, and its keywords."""
     whole = " ".join(question.split())
-    parts = [part.strip(" ?") for part in _PARTS.split(whole)]
-    parts = [part for part in parts if len(terms(part)) >= 2] if len(parts) > 1 else []
+    parts = [part for part in question_parts(whole) if part != whole and len(terms(part)) >= 2]
     matter = _OPENING.sub("", whole.rstrip(" ?")).strip()
     keywords = " ".join(dict.fromkeys(word for word in re.findall(r"[\w.\-/]+", whole) if terms(word)))
     found: dict[str, str] = {}
@@ -70,7 +70,7 @@ async def best_sentences(
     texts = [f"{s.heading}: {s.text}" if s.heading else s.text for s in candidates]
     asked_vector, *vectors = await embedder.embed([question, *texts])
     vector_of = dict(zip(candidates, vectors, strict=True))
-    near = {s: _cosine(asked_vector, vector_of[s]) for s in candidates}
+    near = {s: cosine(asked_vector, vector_of[s]) for s in candidates}
     score = {s: 0.6 * near[s] + 0.35 * shared[s] + 0.05 / s.passage for s in candidates}
     best = max(candidates, key=lambda s: score[s])
     if near[best] < _NEAR and shared[best] < 0.5:
@@ -81,36 +81,11 @@ async def best_sentences(
         # What says again what was chosen already is worth less.
         pick = max(
             worth,
-            key=lambda s: score[s] - 0.4 * max((_cosine(vector_of[s], vector_of[c]) for c in chosen), default=0),
+            key=lambda s: score[s] - 0.4 * max((cosine(vector_of[s], vector_of[c]) for c in chosen), default=0),
         )
         worth.remove(pick)
         chosen.append(pick)
     return sorted(chosen, key=lambda s: s.order)
-
-
-def support(answer: str, passages: Sequence[Passage]) -> float:
-    """The share of the answer's terms that the passages hold, 0 to 1."""
-    said = set(terms(re.sub(r"\[\d+\]", "", answer)))
-    held = {term for passage in passages for term in terms(" ".join(passage.heading) + " " + passage.text)}
-    return len(said & held) / len(said) if said else 0.0
-
-
-async def coverage(embedder: Embedder, question: str, answer: str, headings: str = "") -> tuple[float, list[str]]:
-    """How much of a question an answer covers, 0 to 1, and the question's terms it does not mention.
-
-    Args:
-        embedder: Measures nearness in meaning.
-        question, answer: What was asked and said.
-        headings: Those that the answer's sentences stand under: what they name is said too.
-    """
-    said = set(terms(f"{headings} {answer}"))
-    asked = list(dict.fromkeys(terms(question)))
-    missing = [term for term in asked if term not in said]
-    words = 1 - len(missing) / len(asked) if asked else 1.0
-    asked_vector, *vectors = await embedder.embed([question, *answer.splitlines()])
-    nearness = max((_cosine(asked_vector, vector) for vector in vectors), default=0.0)
-    # A sentence that answers is seldom nearer than 0.8, as it says more than the question does.
-    return 0.5 * words + 0.5 * min(max(nearness, 0.0) / 0.8, 1.0), missing
 
 
 def _candidates(passages: Sequence[Passage]) -> list[Sentence]:
@@ -153,7 +128,3 @@ def _share(asked: set[str], text: str, rarity: dict[str, float]) -> float:
     weight = {term: rarity.get(term, 1.0) for term in asked}
     held = sum(weight[term] for term in asked & set(terms(text)))
     return held / sum(weight.values()) if weight else 0.0
-
-
-def _cosine(a: Sequence[float], b: Sequence[float]) -> float:
-    return sum(x * y for x, y in zip(a, b, strict=True))

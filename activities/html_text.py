@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,9 +13,17 @@ from activities.errors import DocumentUnreadable
 
 _LEFT_OUT = ["script", "style", "noscript", "template", "svg", "nav", "header", "footer", "aside", "form"]
 _BLOCKS = ["h1", "h2", "h3", "h4", "h5", "h6", "p", "li", "pre", "tr", "dt", "dd", "blockquote", "figcaption"]
+# fmt: off
+_INLINE = frozenset({
+    "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "del", "dfn", "em", "font", "i", "img", "ins",
+    "kbd", "label", "mark", "q", "s", "samp", "small", "span", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr",
+})
+# fmt: on
+
+Lines = list[tuple[int, str]]
 
 
-def html_lines(path: Path, content: bytes) -> list[tuple[int, str]]:
+def html_lines(path: Path, content: bytes) -> Lines:
     """Numbered lines of the page's text; menus, scripts and footers are left out.
 
     Raises:
@@ -24,52 +32,144 @@ def html_lines(path: Path, content: bytes) -> list[tuple[int, str]]:
     soup = BeautifulSoup(content, "html.parser")
     if soup.contains_replacement_characters:
         raise DocumentUnreadable(path, f"it is not {soup.original_encoding} text; save it as UTF-8.")
+    numbers = _numbers(soup)
     for tag in soup.find_all(_LEFT_OUT):
         tag.decompose()
     root = soup.find("main") or soup.find("article") or soup.body or soup
-    lines: list[tuple[int, str]] = []
+    lines: Lines = []
     group: int | None = None
-    for piece in _pieces(root):
+    for piece in _Reader(root, numbers).pieces():
         if lines and (piece.group is None or piece.group != group):
             lines.append((lines[-1][0], ""))
         lines += piece.lines
         group = piece.group
     if soup.title and soup.title.string and not any(text.startswith("# ") for _, text in lines):
-        lines.insert(0, (_line_of(soup.title), f"# {soup.title.string.strip()}"))
+        lines.insert(0, (soup.title.sourceline or 1, f"# {soup.title.string.strip()}"))
     return lines
+
+
+def _numbers(soup: BeautifulSoup) -> dict[int, int]:
+    """The line at which each text of the page begins, by its identity; the parser tells those of tags only."""
+    numbers: dict[int, int] = {}
+    line = 1
+    for node in soup.descendants:
+        if isinstance(node, Tag):
+            line = max(line, node.sourceline or 1)
+        else:
+            numbers[id(node)] = line
+            line += str(node).count("\n")
+    return numbers
 
 
 class _Piece(NamedTuple):
     """Lines that belong together; those of one `group`, a list or a table, have no blank line between them."""
 
-    lines: list[tuple[int, str]]
+    lines: Lines
     group: int | None = None
 
 
-def _pieces(root: Tag) -> Iterator[_Piece]:
-    """The page's blocks in order, and loose text between them."""
-    for node in root.descendants:
-        if isinstance(node, Tag):
-            if node.name in _BLOCKS and not node.find(_BLOCKS) and not _in_pre(node):
-                lines = _rendered(node)
-                if lines:
-                    yield _Piece(lines, _group_of(node))
-        elif _is_words(node) and _is_loose(node, root):
-            yield _loose(node)
+class _Reader:
+    """Reads a page's blocks in order, and loose text between them."""
+
+    def __init__(self, root: Tag, numbers: dict[int, int]) -> None:
+        self._root = root
+        self._numbers = numbers
+
+    def pieces(self) -> Iterator[_Piece]:
+        loose: list[NavigableString] = []
+        for node in self._root.descendants:
+            if isinstance(node, NavigableString):
+                if self._is_loose(node):
+                    if loose and _container(loose[-1]) is not _container(node):
+                        yield from self._paragraph(loose)
+                        loose = []
+                    loose.append(node)
+            elif isinstance(node, Tag) and node.name not in _INLINE:
+                yield from self._paragraph(loose)
+                loose = []
+                if node.name in _BLOCKS and not node.find(_BLOCKS) and not _in_pre(node):
+                    lines = self._rendered(node)
+                    if lines:
+                        yield _Piece(lines, _group_of(node))
+        yield from self._paragraph(loose)
+
+    def _is_loose(self, text: NavigableString) -> bool:
+        """True for text that no innermost block holds: directly in a div, or beside a nested list."""
+        if isinstance(text, PreformattedString):  # a comment, a declaration
+            return False
+        for parent in text.parents:
+            if parent is self._root:
+                return True
+            if parent.name in _BLOCKS:
+                return parent.find(_BLOCKS) is not None and not _in_pre(parent)
+        return True
+
+    def _paragraph(self, loose: list[NavigableString]) -> Iterator[_Piece]:
+        """Loose text as a paragraph; in an item of a list, beside a nested one, it is the item's."""
+        lines = self._lines(loose)
+        if not lines:
+            return
+        item = loose[0].find_parent("li")
+        if item is None:
+            yield _Piece(lines)
+            return
+        opens = next(node for node in item.descendants if isinstance(node, NavigableString) and node.strip())
+        yield _Piece(_indented(item, lines, opens=any(node is opens for node in loose)), _group_of(item))
+
+    def _rendered(self, tag: Tag) -> Lines:
+        """A block's lines, in Markdown's form."""
+        if tag.name == "pre":
+            return self._code(tag)
+        if tag.name == "tr":
+            return self._row(tag)
+        lines = self._lines(_texts(tag))
+        if tag.name[0] == "h" and lines:
+            return [(lines[0][0], "#" * int(tag.name[1]) + " " + " ".join(text for _, text in lines))]
+        return _indented(tag, lines, opens=True) if tag.name == "li" and lines else lines
+
+    def _code(self, tag: Tag) -> Lines:
+        raw = self._raw(_texts(tag))
+        numbered = [(number, text.rstrip()) for number, text in raw]
+        while numbered and not numbered[0][1]:
+            numbered.pop(0)
+        while numbered and not numbered[-1][1]:
+            numbered.pop()
+        # The fences are ours: they have no line in the file.
+        return [(numbered[0][0], "```"), *numbered, (numbered[-1][0], "```")] if numbered else []
+
+    def _row(self, tag: Tag) -> Lines:
+        cells = tag.find_all(["td", "th"])
+        texts = [self._lines(_texts(cell)) for cell in cells]
+        number = next((lines[0][0] for lines in texts if lines), tag.sourceline or 1)
+        row = (number, "| " + " | ".join(" ".join(text for _, text in lines) for lines in texts) + " |")
+        table = tag.find_parent("table")
+        if cells and all(cell.name == "th" for cell in cells) and table is not None and table.find("tr") is tag:
+            return [row, (number, "|" + " --- |" * len(cells))]
+        return [row]
+
+    def _lines(self, texts: Iterable[NavigableString]) -> Lines:
+        """Running text by the lines of the file, without white space that means nothing."""
+        return [(number, " ".join(text.split())) for number, text in self._raw(texts) if text.strip()]
+
+    def _raw(self, texts: Iterable[NavigableString]) -> Lines:
+        lines: dict[int, str] = {}
+        for node in texts:
+            for number, text in enumerate(str(node).split("\n"), self._numbers[id(node)]):
+                lines[number] = lines.get(number, "") + text
+        return sorted(lines.items())
 
 
-def _loose(text: PageElement) -> _Piece:
-    """Text that no innermost block holds; in an item of a list, beside a nested one, it is the item's."""
-    line, words = _line_of(text.parent), " ".join(text.get_text().split())
-    item = text.find_parent("li")
-    if item is None:
-        return _Piece([(line, words)])
-    first = next(node for node in item.descendants if _is_words(node))
-    return _Piece([(line, f"{_indent(item)}{'- ' if first is text else '  '}{words}")], _group_of(item))
+def _texts(tag: Tag) -> list[NavigableString]:
+    return [
+        node
+        for node in tag.descendants
+        if isinstance(node, NavigableString) and not isinstance(node, PreformattedString)
+    ]
 
 
-def _indent(item: Tag) -> str:
-    return "  " * (len(item.find_parents(["ul", "ol"])) - 1)
+def _container(text: NavigableString) -> PageElement | None:
+    """The element whose text it is part of."""
+    return next((parent for parent in text.parents if parent.name not in _INLINE), None)
 
 
 def _group_of(tag: Tag) -> int | None:
@@ -78,64 +178,11 @@ def _group_of(tag: Tag) -> int | None:
     return id(parents[-1]) if parents and tag.name in ("li", "tr", "dt", "dd") else None
 
 
-def _line_of(tag: Tag | None) -> int:
-    line = tag.sourceline if tag else None
-    return line if isinstance(line, int) else 1
-
-
-def _is_words(node: PageElement) -> bool:
-    """True for text, and not for comments, declarations and white space."""
-    return isinstance(node, NavigableString) and not isinstance(node, PreformattedString) and bool(node.strip())
-
-
-def _is_loose(text: PageElement, root: Tag) -> bool:
-    """True for text that no innermost block holds: directly in a div, or beside a nested list."""
-    for parent in text.parents:
-        if parent is root:
-            return True
-        if parent.name in _BLOCKS:
-            return parent.find(_BLOCKS) is not None and not _in_pre(parent)
-    return True
+def _indented(item: Tag, lines: Lines, *, opens: bool) -> Lines:
+    """The lines of an item of a list, as deep as it is nested."""
+    indent = "  " * (len(item.find_parents(["ul", "ol"])) - 1)
+    return [(number, f"{indent}{'- ' if opens and at == 0 else '  '}{text}") for at, (number, text) in enumerate(lines)]
 
 
 def _in_pre(tag: Tag) -> bool:
     return tag.find_parent("pre") is not None
-
-
-def _rendered(tag: Tag) -> list[tuple[int, str]]:
-    """A block's lines, in Markdown's form."""
-    line = _line_of(tag)
-    if tag.name == "pre":
-        code = tag.get_text().split("\n")
-        # A line break right behind the tag is not shown. The fences are ours: they have no line in the file.
-        skipped = 1 if not code[0].strip() else 0
-        code = [text.rstrip() for text in code[skipped:]]
-        while code and not code[-1]:
-            code.pop()
-        numbered = list(enumerate(code, line + skipped))
-        return [(numbered[0][0], "```"), *numbered, (numbered[-1][0], "```")] if numbered else []
-    if tag.name == "tr":
-        return _row(tag, line)
-    if tag.name[0] == "h":
-        words = _words(tag)
-        return [(line, "#" * int(tag.name[1]) + " " + words)] if words else []
-    texts = enumerate(tag.get_text().split("\n"), line)
-    numbered = [(number, " ".join(text.split())) for number, text in texts if text.strip()]
-    if tag.name != "li" or not numbered:
-        return numbered
-    indent = _indent(tag)
-    (first, words), *rest = numbered
-    return [(first, f"{indent}- {words}"), *((number, f"{indent}  {words}") for number, words in rest)]
-
-
-def _row(tag: Tag, line: int) -> list[tuple[int, str]]:
-    cells = tag.find_all(["td", "th"])
-    row = (line, "| " + " | ".join(_words(cell) for cell in cells) + " |")
-    table = tag.find_parent("table")
-    if all(cell.name == "th" for cell in cells) and table is not None and table.find("tr") is tag:
-        return [row, (line, "|" + " --- |" * len(cells))]
-    return [row]
-
-
-def _words(tag: Tag) -> str:
-    return " ".join(tag.get_text().split())

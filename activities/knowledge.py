@@ -1,4 +1,4 @@
-"""What question answering works with: an embedder, an answerer and indexes, each built on first use.
+"""What question answering works with: an embedder, an answerer, a judge and indexes, each built on first use.
 
 Rule: importing this module imports no model client, no engine and no model; only using it does.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from activities.answers import Answerer
 from activities.errors import ModelUnavailable
+from activities.evaluations import Judge
 from activities.vectors import VectorStore, vector_store_from_env
 
 if TYPE_CHECKING:
@@ -24,11 +25,12 @@ Reranking = Literal["late", "chat"]
 
 
 class Knowledge:
-    """The embedder, the answerer and the indexes of one worker; the environment decides what is not given.
+    """The embedder, the answerer, the judge and the indexes of one worker; the environment decides what is not given.
 
     Args:
         embedder: Default: `activities.embeddings.embedder_from_env()`.
         answerer: Default: `activities.answering.answerer_from_env()`.
+        judge: Default: `activities.chat_judge.judge_from_env()`.
         stores: Gives the store for an index's space. Default: `activities.vectors.vector_store_from_env`.
         rerankers: Gives a reranker by its kind. Default: `activities.reranking.reranker_from_env`.
 
@@ -41,11 +43,13 @@ class Knowledge:
         *,
         embedder: Embedder | None = None,
         answerer: Answerer | None = None,
+        judge: Judge | None = None,
         stores: Stores = vector_store_from_env,
         rerankers: Callable[[Reranking], Reranker] | None = None,
     ) -> None:
         self._embedder = embedder
         self._answerer = answerer
+        self._judge = judge
         self._stores = stores
         self._rerankers = rerankers
         self._built: dict[Reranking, Reranker] = {}
@@ -62,11 +66,19 @@ class Knowledge:
 
     @property
     def answerer(self) -> Answerer:
-        """Rewrites, answers, judges."""
+        """Rewrites, answers."""
         with self._building:
             if self._answerer is None:
                 self._answerer = _default_answerer(self.embedder)
             return self._answerer
+
+    @property
+    def judge(self) -> Judge:
+        """Judges answers."""
+        with self._building:
+            if self._judge is None:
+                self._judge = _default_judge(self.embedder)
+            return self._judge
 
     def index(self, name: str) -> VectorStore:
         """The index of this name, for the vectors of this embedder; the same object each time."""
@@ -94,9 +106,10 @@ class Knowledge:
 def _default_embedder() -> Embedder:
     try:
         from activities.embeddings import embedder_from_env
+        from activities.remembered import RememberingEmbedder
     except ImportError as error:
         raise ModelUnavailable(f"No embedder can be built ({error}). Install everstep[openai,embeddings].") from error
-    return embedder_from_env()
+    return RememberingEmbedder(embedder_from_env())  # the strategies of a question look at the same sentences
 
 
 def _default_reranker(kind: Reranking) -> Reranker:
@@ -113,3 +126,11 @@ def _default_answerer(embedder: Embedder) -> Answerer:
     except ImportError as error:
         raise ModelUnavailable(f"No answerer can be built ({error}). Install everstep[openai].") from error
     return answerer_from_env(embedder)
+
+
+def _default_judge(embedder: Embedder) -> Judge:
+    try:
+        from activities.chat_judge import judge_from_env
+    except ImportError as error:
+        raise ModelUnavailable(f"No judge can be built ({error}). Install everstep[openai].") from error
+    return judge_from_env(embedder)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections import Counter
+from functools import lru_cache
 from itertools import groupby
 
 _TOKEN = re.compile(r"\w+(?:[.\-/:']\w+)*")
@@ -35,13 +36,18 @@ def terms(text: str) -> list[str]:
         terms("the retryPolicy of send_event") == ["retrypolicy", "retry", "policy", "send_event", "send",
         "event"]
     """
+    return list(_terms(text))
+
+
+@lru_cache(maxsize=4096)  # several strategies look at the same sentences
+def _terms(text: str) -> tuple[str, ...]:
     found: list[str] = []
     for match in _TOKEN.finditer(text):
         token = match.group()
         parts = [part for piece in _PARTS.split(token) for part in _CAMEL.split(piece) if part]
         names = [token, *parts] if len(parts) > 1 else [token]
         found += [_folded(name) for name in map(str.lower, names) if name not in STOP_WORDS]
-    return found
+    return tuple(found)
 
 
 def _folded(word: str) -> str:

@@ -64,7 +64,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Where:
-    """Which points a search may find: those below one of these places, and of one of these types; empty: any.
+    """Which points a search may find: those below one of these places, and of one of these types; empty or `.`: any.
 
     Example:
         Where(under=("docs/decisions", "README.md"), types=("markdown",))
@@ -74,12 +74,13 @@ class Where:
     types: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.under or self.types)
+        return bool(self.fields)
 
     @property
     def fields(self) -> dict[str, list[str]]:
         """The fields that a point must have one of these values in."""
-        given = {UNDER: [str(PurePosixPath(place)) for place in self.under], TYPE: list(self.types)}
+        places = [str(PurePosixPath(place)) for place in self.under]
+        given = {UNDER: [] if "." in places else places, TYPE: list(self.types)}
         return {name: values for name, values in given.items() if values}
 
 

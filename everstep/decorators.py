@@ -44,6 +44,7 @@ def step(
     local: bool = False,
     skip_graph_checks: Sequence[StepGraphCheck] | None = None,
     accept_event_subclasses: bool = False,
+    formerly: Sequence[str] | None = None,
 ) -> Callable[[F], F]: ...
 def step(
     func: F | None = None,
@@ -56,6 +57,7 @@ def step(
     local: bool = False,
     skip_graph_checks: Sequence[StepGraphCheck] | None = None,
     accept_event_subclasses: bool = False,
+    formerly: Sequence[str] | None = None,
 ) -> F | Callable[[F], F]:
     """Make a function a step: it takes an event and returns the next one.
 
@@ -72,6 +74,8 @@ def step(
         local: runs it in the workflow's own worker, without a task of its own: for short steps.
         skip_graph_checks: the checks that it is excused from: ``"reachability"``, ``"dead_end"``.
         accept_event_subclasses: take subclasses of the annotated events too.
+        formerly: the names that it had in earlier versions: it is run for runs that began with those, under the
+            idempotency keys that they have there.
 
     Raises:
         WorkflowValidationError: the function or an argument cannot make a step.
@@ -94,6 +98,7 @@ def step(
             local=local,
             skip_graph_checks=_checked_skips(name, skip_graph_checks),
             accept_event_subclasses=accept_event_subclasses,
+            formerly=_checked_names(name, formerly),
         )
         return _marked(function, options, workflow)
 
@@ -112,6 +117,7 @@ def catch_error(
     retry_policy: RetryPolicy | None = None,
     timeout: float | timedelta | None = None,
     task_queue: str | None = None,
+    formerly: Sequence[str] | None = None,
 ) -> Callable[[F], F]: ...
 def catch_error(
     func: F | None = None,
@@ -123,6 +129,7 @@ def catch_error(
     retry_policy: RetryPolicy | None = None,
     timeout: float | timedelta | None = None,
     task_queue: str | None = None,
+    formerly: Sequence[str] | None = None,
 ) -> F | Callable[[F], F]:
     """Make a function the handler of steps that have failed for good: it takes a `StepFailedEvent`.
 
@@ -136,6 +143,7 @@ def catch_error(
         retry_policy: as for `step`.
         timeout: as for `step`.
         task_queue: as for `step`.
+        formerly: as for `step`.
 
     Raises:
         WorkflowValidationError: the function or an argument cannot make a handler.
@@ -162,6 +170,7 @@ def catch_error(
             role="catch_error",
             for_steps=None if for_steps is None else tuple(for_steps),
             max_recoveries=max_recoveries,
+            formerly=_checked_names(name, formerly),
         )
         return _marked(function, options, workflow)
 
@@ -243,6 +252,17 @@ def _checked_skips(name: str, checks: Sequence[str] | None) -> tuple[str, ...]:
                 f"Step {name!r} skips the check {check!r}, which is none: choose from {', '.join(_GRAPH_CHECKS)}."
             )
     return tuple(checks or ())
+
+
+def _checked_names(name: str, formerly: Sequence[str] | None) -> tuple[str, ...]:
+    if isinstance(formerly, str):
+        raise WorkflowValidationError(f"Step {name!r} has a string for formerly: give a list of names, [{formerly!r}].")
+    for former in formerly or ():
+        if not isinstance(cast("object", former), str) or not former.isidentifier() or former == name:
+            raise WorkflowValidationError(
+                f"Step {name!r} was formerly {former!r}, it says: give names that functions can have, and not its own."
+            )
+    return tuple(formerly or ())
 
 
 def _seconds(value: float | timedelta | None) -> float | None:

@@ -209,7 +209,12 @@ class ResourceError(WorkflowRuntimeError):
 
 
 class StepTimeoutError(WorkflowRuntimeError):
-    """One attempt of a step took longer than the step's timeout, in seconds."""
+    """One attempt of a step took longer than the step's timeout.
+
+    Args:
+        step: the step's name.
+        timeout: in seconds.
+    """
 
     step: str = ""
     timeout: float = 0.0
@@ -224,7 +229,12 @@ class StepTimeoutError(WorkflowRuntimeError):
 
 
 class RunNotFoundError(EverstepError):
-    """No run has this id."""
+    """No run has this id.
+
+    Args:
+        run_id: the id.
+        where: which server was asked, as part of the message.
+    """
 
     run_id: str = ""
 
@@ -235,7 +245,11 @@ class RunNotFoundError(EverstepError):
 
 
 class RunAlreadyStartedError(EverstepError):
-    """A run with this id is there already."""
+    """A run with this id is there already.
+
+    Args:
+        run_id: the id.
+    """
 
     run_id: str = ""
 
@@ -245,7 +259,12 @@ class RunAlreadyStartedError(EverstepError):
 
 
 class FlowNotFoundError(EverstepError):
-    """No flow has this name."""
+    """No flow has this name.
+
+    Args:
+        flow: the name.
+        known: the names of those that there are.
+    """
 
     flow: str = ""
 
@@ -283,7 +302,12 @@ class RequestExpiredError(ResponseRefusedError):
 
 
 class ServerUnreachableError(EverstepError):
-    """The Temporal server does not answer."""
+    """The Temporal server does not answer.
+
+    Args:
+        address: where it was asked.
+        detail: what went wrong.
+    """
 
     address: str = ""
 

@@ -26,8 +26,13 @@ _log = logging.getLogger("everstep")
 class StreamItem:
     """One published event, with where it stands in the stream and which attempt published it.
 
-    `offset` goes into `stream_items(after=…)` to read on from there. A reader that sees a later attempt of an
-    invocation can drop what an earlier one had published.
+    A reader that sees a later attempt of an invocation can drop what an earlier one had published.
+
+    Attributes:
+        event: what was published.
+        offset: goes into `stream_items(after=…)` to read on from here.
+        invocation: the number of the invocation that published it; None where the engine did.
+        attempt: which of its attempts, counted from 1.
     """
 
     event: Event

@@ -17,7 +17,7 @@ from everstep.context import Context, StepScope
 from everstep.engine.messages import Envelope, Outcome
 from everstep.errors import EventDecodeError, StepTimeoutError, UnknownEventError, WorkflowRuntimeError
 from everstep.events import Event, InputRequiredEvent, event_ancestors, event_from_data, event_name, event_to_data
-from everstep.flow.compile import FlowTypes, flow_types, step_specs
+from everstep.flow.compile import FlowTypes, flow_types, former_steps, step_specs
 from everstep.observe.here import Here, here
 from everstep.passes import Pass
 from everstep.resource_pool import ResourcePool
@@ -54,7 +54,8 @@ class Invoker:
     def __init__(self, flow: Workflow, executor: Executor, resources: Callable[[], ResourcePool]) -> None:
         self.flow = flow
         self.types: FlowTypes = flow_types(type(flow))
-        self.specs: Mapping[str, StepSpec] = step_specs(type(flow))
+        # By all names that runs may call them by: a run goes on with the names of the version that it began with.
+        self.specs: Mapping[str, StepSpec] = step_specs(type(flow)) | former_steps(type(flow))
         self._steps = frozenset(self.specs)
         self._flow_name = flow.workflow_name
         self._executor = executor

@@ -33,6 +33,7 @@ class StepOptions:
     role: Role = "step"
     for_steps: tuple[str, ...] | None = None
     max_recoveries: int = 1
+    formerly: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from everstep.decorators import WorkflowGraphCheck
 from everstep.errors import WorkflowConfigurationError, WorkflowRuntimeError, WorkflowValidationError
 from everstep.event_base import Event, validation_faults
 from everstep.events import StartEvent, StopEvent
-from everstep.flow.compile import compile_flow, flow_types, step_specs
+from everstep.flow.compile import compile_flow, flow_types, former_steps, step_specs
 from everstep.flow.definition import FlowDefinition
 from everstep.flow.steps import ADDED_STEPS, step_marks
 from everstep.flow.validate import check
@@ -214,7 +214,7 @@ class Workflow:
 
     def _check_goes_on(self, snapshot: Snapshot, start_event: StartEvent | None, kwargs: dict[str, Any]) -> None:
         """The run of a restored context has begun: it takes no start event."""
-        snapshot.check_fits(self.definition)
+        snapshot.check_fits(self.definition, former_steps(type(self)))
         given = [*kwargs, *([] if start_event is None else ["start_event"])]
         if given:
             raise WorkflowRuntimeError(

@@ -46,8 +46,17 @@ from everstep.temporal.settings import ConnectionSettings
 T = TypeVar("T")
 Json = dict[str, Any]
 
-OWN_DOCUMENTS = ("docs", "README.md")
-OWN_QUESTION = "What happens when a worker is killed in the middle of a step?"
+# Not all of docs/: each page costs whoever tries the demo a moment.
+OWN_DOCUMENTS = (
+    "README.md",
+    "docs/agents.md",
+    "docs/architecture.md",
+    "docs/concepts.md",
+    "docs/decisions",
+    "docs/guide.md",
+    "docs/operations.md",
+)
+OWN_QUESTION = "What happens to a run when its worker dies?"
 HEADING = re.compile(r"^(#{1,3})\s+(?:[\d.]+\s+)?(\w\S*(?: [\w-]\S*){1,7})\s*$", re.MULTILINE)
 ENDINGS = ("WorkflowFailedEvent", "WorkflowTimedOutEvent", "WorkflowCancelledEvent")
 
@@ -242,12 +251,28 @@ def show_draft(draft: Json) -> None:
     """The answer, where it comes from, and what the strategies are worth."""
     console.print(Panel(escape(clean(draft["answer"])), title="Answer", subtitle=escape(draft["model"]), expand=True))
     show_sources(draft["sources"])
-    table = Table("strategy", "score", "grounded", "complete", "remarks", box=None, pad_edge=False, header_style="dim")
+    show_judgement(draft)
+    columns = ("strategy", "score", "grounded", "complete", "agreed", "remarks")
+    table = Table(*columns, box=None, pad_edge=False, header_style="dim")
     for score in draft["scores"]:
         chosen = "bold green" if score["strategy"] == draft["strategy"] else ""
-        numbers = [f"{score[name]:.2f}" for name in ("score", "grounded", "complete")]
+        numbers = [f"{score[name]:.2f}" for name in columns[1:-1]]
         table.add_row(score["strategy"], *numbers, escape(clean(score["remarks"])), style=chosen)
     console.print(table)
+
+
+def show_judgement(draft: Json) -> None:
+    """Which statements the sources do not bear out, and where the strategies' answers contradict each other."""
+    doubted = [one for one in draft["statements"] if not one["supported"]]
+    count = len(draft["statements"])
+    console.print(
+        f"  {count - len(doubted)} of {count} statements borne out by the sources  [dim]{escape(draft['judge'])}[/]"
+    )
+    for one in doubted:
+        console.print(f"  [red]✗[/] {escape(clean(one['text']))}  [yellow]{escape(clean(one['why']))}[/]")
+    for one in [each for each in draft["disagreements"] if each["kind"] == "contradicts"][:5]:
+        told = f"{one['by']}: {one['statement']} ≠ {one['other']}: {one['other_statement']}"
+        console.print(f"  [yellow]contradiction:[/] {escape(clean(told))}  [dim]{escape(clean(one['why']))}[/]")
 
 
 def show_sources(sources: Sequence[Json]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FIRST_PARTY = ("everstep", "workflows", "activities", "worker", "starter", "bench")
+FIRST_PARTY = ("everstep", "workflows", "activities", "worker", "starter", "bench", "evaluation")
 
 # fmt: off
 ENGINE_STDLIB = {

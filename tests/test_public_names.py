@@ -42,6 +42,7 @@ PUBLIC = {
     ),
     "everstep.handler": "StreamItem WorkflowHandler",
     "everstep.local": "LocalRuntime",
+    "everstep.resource": "Resource ResourceConfig",
     "everstep.retry_policy": (
         "ConstantDelayRetryPolicy ExponentialBackoffRetryPolicy RetryInfo RetryPolicy retry_all retry_always "
         "retry_any retry_if_exception retry_if_exception_cause_type retry_if_exception_message "
@@ -49,6 +50,10 @@ PUBLIC = {
         "retry_policy retry_unless_exception_type stop_after_attempt stop_after_delay stop_all stop_any "
         "stop_before_delay stop_never wait_chain wait_combine wait_exponential wait_exponential_jitter wait_fixed "
         "wait_full_jitter wait_incrementing wait_none wait_random wait_random_exponential wait_retry_after"
+    ),
+    "everstep.observe": (
+        "Document EmbeddingCall EvaluatorCall JsonFormatter LlmCall RerankerCall RetrieverCall RunLogFilter ToolCall "
+        "use_tracing"
     ),
     "everstep.representation": (
         "GraphRun RunPath StepPath StepRun WorkflowEventNode WorkflowExternalNode WorkflowGenericNode WorkflowGraph "
@@ -60,6 +65,11 @@ PUBLIC = {
     "everstep.temporal": "EverstepPlugin Limits TemporalRuntime serving",
     "everstep.temporal.devserver": "DevServer ensure_dev_server find_dev_server stop_dev_server",
     "everstep.temporal.handler": "TemporalHandler",
+    "everstep.temporal.metrics_settings": "metrics_config",
+    "everstep.temporal.privacy": (
+        "FileDriver KeyRing Keys PrivacySettings PrivateCodec PrivateFailureConverter Sealer find_keys "
+        "private_converter"
+    ),
     "everstep.temporal.runs": "Inbox OpenRequest RunSummary find_run inbox list_runs",
     "everstep.temporal.settings": "ConnectionFailedError ConnectionSettings SettingsError connect",
     "everstep.testing": (
@@ -103,8 +113,10 @@ def test_the_public_methods_of_a_class_say_what_they_are_for(module: str, name: 
         "everstep",
         "everstep.agent",
         "everstep.local",
+        "everstep.observe",
         "everstep.representation",
         "everstep.temporal",
+        "everstep.temporal.privacy",
         "everstep.testing",
     ],
 )

@@ -16,6 +16,8 @@ from everstep.events import Event, HumanResponseEvent, InputRequiredEvent, Start
 from everstep.handler import WorkflowHandler
 from everstep.local.clock import Clock
 from everstep.retry_policy import retry_policy, stop_after_attempt, wait_fixed
+from tests.support.versioned_flows import version_1, version_renamed
+from tests.support.waiting import until
 
 
 class Next(Event):
@@ -78,6 +80,16 @@ async def test_a_run_taken_down_amid_a_step_goes_on_from_there() -> None:
     assert await resumed == [[0, 1, 2, 3], 1, "order-7"]
     assert resumed.run_id == "order-7"
     assert later.keys == gate.keys
+
+
+async def test_a_run_taken_down_goes_on_with_renamed_steps() -> None:
+    """A step that says how it was called runs under that name, and its keys."""
+    handler = version_1()().run(order="A-7", run_id="order-8")
+    await until(handler.requests, every=0)
+    flow = version_renamed()()
+    resumed = flow.run(ctx=await taken(handler, flow))
+    await resumed.respond({"approved": True})
+    assert (await resumed)["key"].startswith("order-8/finish/")
 
 
 class Asks(Workflow):

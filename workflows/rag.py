@@ -1,6 +1,6 @@
 """`RagFlow` answers a question from documents in several ways, lets a person approve the best, and publishes it.
 
-    rewrite → embed → search (→ rerank) → answer → evaluate (ways side by side) → select → a person → publish | expire
+    rewrite → embed → search (→ rerank) → answer → evaluate (ways side by side) → compare → select → a person → publish
 
 Every model call and every search is a step of its own: each is seen in the history, and retried alone. Events carry
 short passages and scores; whole documents stay where they are.
@@ -12,17 +12,19 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from activities.answers import Answer, Source, with_sources
+from activities.answers import Answer, Source, source_of, with_sources
 from activities.documents import DocumentType
 from activities.errors import ModelContextOverflow, ModelRefused
+from activities.evaluations import Disagreement, QuestionPart, Statement
 from activities.knowledge import Knowledge, Reranking
 from activities.outbox import Outbox, Publication
-from activities.packed import pack, unpack
-from activities.rank_fusion import merged
+from activities.packed import pack
 from activities.retries import RETRIES
-from activities.vectors import Passage, VectorStore
+from activities.scores import Score, differences, score_of, scores_among
+from activities.searching import searched
+from activities.vectors import Passage
 from activities.vectors_layout import Where
 from everstep import Context, Workflow, step
 from everstep.events import Event, HumanResponseEvent, InputExpiredEvent, InputRequiredEvent, StartEvent, StopEvent
@@ -108,23 +110,28 @@ class Drafted(Event):
     passages: list[Passage]
 
 
-class Score(BaseModel):
-    """What the answer of one strategy is worth, each from 0 to 1, and why."""
+class Evaluated(Event):
+    """One strategy's answer, judged: its statements with what bears them out, and the parts of the question.
+
+    `answer` has its citations resolved to `sources`; `passages` are all those that it was made from, best first.
+    """
 
     strategy: Strategy
-    score: float = 0.0
-    grounded: float = 0.0
-    complete: float = 0.0
-    found: bool = True
-    remarks: str = ""
-
-
-class Evaluated(Event):
-    """One strategy's answer with its citations resolved, and its score."""
-
     score: Score
     answer: str
     sources: list[Source]
+    statements: list[Statement] = Field(default_factory=list[Statement])
+    parts: list[QuestionPart] = Field(default_factory=list[QuestionPart])
+    passages: list[Source] = Field(default_factory=list[Source])
+    judge: str = ""
+
+
+class Compared(Event):
+    """The best answer, the scores of all, best first, and where the answers differ."""
+
+    best: Evaluated
+    scores: list[Score]
+    disagreements: list[Disagreement]
 
 
 class ApprovalGiven(HumanResponseEvent):
@@ -136,7 +143,11 @@ class ApprovalGiven(HumanResponseEvent):
 
 
 class ApprovalRequested(InputRequiredEvent):
-    """Asks a person whether this answer may be published. `model` says what wrote it."""
+    """Asks a person whether this answer may be published. `model` says what wrote it, `judge` what judged it.
+
+    `statements` are those of the answer, each with the source that bears it out, or with what is wrong; `disagreements`
+    are those of all answers.
+    """
 
     response_event = ApprovalGiven
 
@@ -146,6 +157,9 @@ class ApprovalRequested(InputRequiredEvent):
     scores: list[Score]
     strategy: Strategy
     model: str
+    statements: list[Statement] = Field(default_factory=list[Statement])
+    disagreements: list[Disagreement] = Field(default_factory=list[Disagreement])
+    judge: str = ""
 
 
 Status = Literal["published", "rejected", "expired", "unanswered"]
@@ -155,7 +169,8 @@ class RagResult(StopEvent):
     """How a question ended.
 
     `status` is published, rejected by the person, expired (nobody approved in time), or unanswered (the documents do
-    not hold the answer); `reason` says more. `published_to` is the file of a published answer.
+    not hold the answer); `reason` says more. `published_to` is the file of a published answer. `statements`, `parts`
+    and `disagreements` say how the answer was judged, by `judge`.
     """
 
     status: Status
@@ -163,10 +178,14 @@ class RagResult(StopEvent):
     answer: str = ""
     sources: list[Source] = Field(default_factory=list[Source])
     scores: list[Score] = Field(default_factory=list[Score])
+    statements: list[Statement] = Field(default_factory=list[Statement])
+    parts: list[QuestionPart] = Field(default_factory=list[QuestionPart])
+    disagreements: list[Disagreement] = Field(default_factory=list[Disagreement])
     strategy: Strategy | None = None
     reason: str = ""
     published_to: str = ""
     model: str = ""
+    judge: str = ""
 
 
 class RagFlow(Workflow):
@@ -216,6 +235,8 @@ class RagFlow(Workflow):
             return await _unanswered(ctx, f"The index {index!r} is empty: run IndexFlow with index={index!r} first.")
         vectors = [pack(vector) for vector in await self.knowledge.embedder.embed(ev.queries)]
         reranking = await self._reranking(ctx)
+        if reranking:
+            self.knowledge.reranker(reranking)  # one that cannot be had fails the run here, before it costs anything
         return [
             Search(strategy=strategy, queries=ev.queries, vectors=[] if strategy == "sparse" else vectors)
             for strategy in STRATEGIES
@@ -229,7 +250,8 @@ class RagFlow(Workflow):
         # A run that an older version began has no word on folders and types.
         where = Where(tuple(ask.get("folders", ())), tuple(ask.get("types", ())))
         limit = CANDIDATES if ev.strategy == "reranked" else _passages(ask)
-        found = await _searched(self.knowledge.index(ask["index"]), ev, limit, where)
+        store = self.knowledge.index(ask["index"])
+        found = await searched(store, ev.strategy, ev.queries, ev.vectors, limit, where)
         ctx.write_event_to_stream(RagProgress(stage="search", strategy=ev.strategy, text=_places(found)))
         if ev.strategy == "reranked":
             return Candidates(passages=found)
@@ -276,43 +298,56 @@ class RagFlow(Workflow):
 
     @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
     async def evaluate(self, ctx: Context, ev: Drafted) -> Evaluated:
-        """Judge one answer: borne out by its sources? All that was asked?"""
-        verdict = await self.knowledge.answerer.evaluate(await ctx.store.get("ask.question"), ev.answer, ev.passages)
-        score = Score(
-            strategy=ev.strategy,
-            score=round(verdict.score, 3),
-            grounded=round(verdict.grounded, 3),
-            complete=round(verdict.complete, 3),
-            found=ev.answer.found,
-            remarks=verdict.remarks,
-        )
-        said = f"{score.score:.2f}: grounded {score.grounded:.2f}, complete {score.complete:.2f}. {score.remarks}"
-        ctx.write_event_to_stream(RagProgress(stage="evaluate", strategy=ev.strategy, text=said.strip()))
+        """Judge one answer: is each statement borne out by its sources? Is every part of the question answered?"""
+        verdict = await self.knowledge.judge.evaluate(await ctx.store.get("ask.question"), ev.answer, ev.passages)
         answer, sources = with_sources(ev.answer, ev.passages)
-        return Evaluated(score=score, answer=answer, sources=sources)
+        evaluated = Evaluated(
+            strategy=ev.strategy,
+            score=score_of(ev.strategy, verdict, found=ev.answer.found),
+            answer=answer,
+            sources=sources,
+            statements=verdict.statements,
+            parts=verdict.parts,
+            passages=[source_of(at, one).model_copy(update={"text": ""}) for at, one in enumerate(ev.passages, 1)],
+            judge=verdict.judge,
+        )
+        ctx.write_event_to_stream(RagProgress(stage="evaluate", strategy=ev.strategy, text=str(evaluated.score)))
+        ctx.write_event_to_stream(evaluated)
+        return evaluated
+
+    @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
+    async def compare(self, ctx: Context, evs: list[Evaluated]) -> Compared:
+        """Find where the answers contradict each other, and what only one of them says; rank them."""
+        question: str = await ctx.store.get("ask.question")
+        told = {ev.strategy: [one.text for one in ev.statements] for ev in evs if ev.statements}
+        found = await self.knowledge.judge.compare(question, told)
+        ctx.write_event_to_stream(RagProgress(stage="compare", text=differences(found)))
+        scores = scores_among([ev.score for ev in evs], {ev.strategy: ev.statements for ev in evs}, found)
+        ranked = [ev.model_copy(update={"score": score}) for ev, score in zip(evs, scores, strict=True)]
+        ranked.sort(key=lambda ev: (not ev.score.found, -ev.score.score, STRATEGIES.index(ev.strategy)))
+        return Compared(best=ranked[0], scores=[ev.score for ev in ranked], disagreements=found)
 
     @step
-    async def select(self, ctx: Context, evs: list[Evaluated]) -> ApprovalRequested | RagResult:
+    async def select(self, ctx: Context, ev: Compared) -> ApprovalRequested | RagResult:
         """Take the best answer, and ask a person whether it may be published."""
-        ranked = sorted(evs, key=lambda ev: (-ev.score.score, STRATEGIES.index(ev.score.strategy)))
-        scores = [ev.score for ev in ranked]
-        await ctx.store.set("scores", scores)
-        best = ranked[0]
+        best, scores = ev.best, ev.scores
+        judged = {"disagreements": ev.disagreements, "judge": best.judge}
+        await ctx.store.set("judged", {"scores": scores, **judged})
         if not best.score.found or best.score.score == 0:
-            return await _unanswered(ctx, best.score.remarks or "The documents do not hold the answer.")
+            return await _unanswered(ctx, f"The documents do not hold the answer. {best.score.remarks}".strip())
         ask: dict[str, Any] = await ctx.store.get("ask")
-        request = ApprovalRequested(
+        draft: dict[str, Any] = {"answer": best.answer, "sources": best.sources, "strategy": best.strategy}
+        draft["statements"] = best.statements
+        await ctx.store.set("draft", {**draft, "parts": best.parts})
+        return ApprovalRequested(
             question=ask["question"],
-            answer=best.answer,
-            sources=best.sources,
             scores=scores,
-            strategy=best.score.strategy,
             model=await ctx.store.get("model"),
             due=ask["due"],
             assignee=ask["assignee"],
+            **draft,
+            **judged,
         )
-        await ctx.store.set("draft", {"answer": best.answer, "sources": best.sources, "strategy": best.score.strategy})
-        return request
 
     @step(retry_policy=RETRIES, timeout=60)
     async def publish(self, ctx: Context, ev: ApprovalGiven) -> RagResult:
@@ -348,20 +383,6 @@ def _places(found: Sequence[Passage]) -> str:
     return ", ".join(passage.place for passage in found[:3]) or "nothing"
 
 
-async def _searched(store: VectorStore, ev: Search, limit: int, where: Where) -> list[Passage]:
-    """What one strategy finds for all the queries, each searched alone."""
-    if ev.strategy == "sparse":
-        searches = [store.search_sparse(query, limit, where=where) for query in ev.queries]
-    else:
-        pairs = list(zip(ev.queries, map(unpack, ev.vectors), strict=True))
-        if ev.strategy == "dense":
-            searches = [store.search_dense(vector, limit, where=where) for _, vector in pairs]
-        else:
-            searches = [store.search_fused(query, vector, limit, where=where) for query, vector in pairs]
-    results: Sequence[list[Passage]] = await asyncio.gather(*searches)
-    return merged(results, limit)
-
-
 async def _unanswered(ctx: Context, reason: str) -> RagResult:
     return await _ended(ctx, "unanswered", reason)
 
@@ -374,6 +395,6 @@ async def _ended(ctx: Context, status: Status, reason: str) -> RagResult:
         reason=reason,
         question=await ctx.store.get("ask.question"),
         model=await ctx.store.get("model"),
-        scores=await ctx.store.get("scores", default=[]),
+        **await ctx.store.get("judged", default={}),
         **draft,
     )

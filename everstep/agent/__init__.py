@@ -1,6 +1,7 @@
 """Agents as flows: models that call tools, ask people, and hand over to each other, each call a durable step.
 
-from everstep.agent import Agent, AgentWorkflow, tool
+Example:
+    >>> from everstep.agent import Agent, AgentWorkflow, tool
 """
 
 from everstep.agent.agent import Agent

@@ -127,7 +127,21 @@ class FunctionTool(Tool):
         description: str | None = None,
         return_direct: bool = False,
     ) -> FunctionTool:
-        """A tool of a function, with what `@tool` would have been told."""
+        """A tool of a function, with what `@tool` would have been told.
+
+        Args:
+            fn: the function, also one that `@tool` decorates.
+            name: what models call it; by default the function's name.
+            description: what models are told of it; by default the function's docstring.
+            return_direct: whether its output is the answer of the run.
+
+        Raises:
+            AgentDefinitionError: the function cannot be a tool.
+
+        Example:
+            >>> FunctionTool.from_defaults(add, name="sum").name
+            'sum'
+        """
         options = cast("ToolOptions", getattr(fn, MARK, None)) or ToolOptions()
         given = {"name": name, "description": description, "return_direct": return_direct or None}
         return cls(fn, replace(options, **{key: value for key, value in given.items() if value is not None}))

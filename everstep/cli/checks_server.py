@@ -14,6 +14,7 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import (
     DescribeNamespaceRequest,
     DescribeTaskQueueRequest,
+    DescribeWorkerDeploymentRequest,
     GetSystemInfoRequest,
     PollActivityTaskQueueRequest,
 )
@@ -22,7 +23,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from everstep.cli.exits import Exit
 from everstep.cli.findings import Finding, Place, failed, ok, skipped, warning
 from everstep.temporal import names
-from everstep.temporal.pollers import pollers
+from everstep.temporal.pollers import Poller, pollers
 from everstep.temporal.worker import has_waiting_attribute
 
 SKEW_SECONDS = 5.0
@@ -38,8 +39,8 @@ async def check_server(place: Place) -> Sequence[Finding]:
     info = await place.client.workflow_service.get_system_info(GetSystemInfoRequest())
     took = (time.perf_counter() - began) * 1000
     where = {"settings": "the settings", "embedded": "this directory's dev server", "default": "the default"}
-    tls = "TLS" if place.connection.tls else "no TLS"
-    text = f"Temporal {info.server_version} at {place.connection.address} ({where[place.connection.source]}, {tls})"
+    how = f"{where[place.connection.source]}, {place.connection.protection}"
+    text = f"Temporal {info.server_version} at {place.connection.address} ({how})"
     return [ok("server", f"{text}, {took:.0f} ms", address=place.connection.address, version=info.server_version)]
 
 
@@ -83,16 +84,34 @@ async def check_task_queue(place: Place) -> Sequence[Finding]:
         remedy = "Start one, such as `everstep worker`, or name its queue by TEMPORAL_TASK_QUEUE or --task-queue."
         return [warning(name, text, remedy, task_queue=queue, workers=told)]
     flows = {tuple(sorted(one.flows)) for one in found if one.flows is not None and "runs" in one.asks_for}
-    versions = sorted({one.version for one in found if one.version is not None})
+    versions = sorted({" ".join(one.version) for one in found if one.version is not None})
     text = f"{len(found)} {'worker polls' if len(found) == 1 else 'workers poll'} {queue!r}"
     if flows:
         text += f", with {', '.join(sorted({flow for some in flows for flow in some}))}"
     if versions:
         text += f"; versions {', '.join(versions)}"
+    unrouted = await _without_current(place, found)
+    if unrouted:
+        remedy = (
+            f"temporal worker deployment set-current-version --deployment-name {unrouted[0]} --build-id {unrouted[1]}"
+        )
+        return [warning(name, f"{text}; no build of {unrouted[0]} is current: runs wait", remedy, workers=told)]
     if len(flows) > 1 and len(versions) < 2:
         remedy = "Give all workers of a queue the same flows, or flows a --task-queue of their own."
         return [warning(name, f"{text}, but not all serve the same", remedy, task_queue=queue, workers=told)]
     return [ok(name, text, task_queue=queue, workers=told)]
+
+
+async def _without_current(place: Place, found: Sequence[Poller]) -> tuple[str, str] | None:
+    """A deployment of these workers, and a build, that has no current one, so that nothing is sent to them."""
+    for deployment, build in sorted({one.version for one in found if one.version is not None}):
+        request = DescribeWorkerDeploymentRequest(namespace=place.client.namespace, deployment_name=deployment)
+        with contextlib.suppress(RPCError):
+            answer = await place.client.workflow_service.describe_worker_deployment(request)
+            routing = answer.worker_deployment_info.routing_config
+            if not routing.current_deployment_version.build_id and not routing.ramping_deployment_version.build_id:
+                return deployment, build
+    return None
 
 
 async def check_clock(place: Place) -> Sequence[Finding]:

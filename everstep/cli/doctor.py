@@ -20,6 +20,7 @@ from everstep.cli.checks_server import (
     check_task_queue,
 )
 from everstep.cli.checks_services import check_embeddings, check_folders, check_model, check_vectors
+from everstep.cli.checks_worker import check_flows
 from everstep.cli.exits import Exit, leave
 from everstep.cli.findings import Check, Finding, LocalCheck, Place, Status, failed, skipped
 from everstep.cli.output import Output, OutputOption
@@ -34,6 +35,7 @@ SERVER_CHECKS: tuple[Check, ...] = (
     check_clock,
 )
 LOCAL_CHECKS: tuple[LocalCheck, ...] = (
+    check_flows,
     check_payloads,
     check_model,
     check_embeddings,

@@ -15,7 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from everstep.errors import EverstepError, FlowNotFoundError, WorkflowConfigurationError
+from everstep.errors import (
+    EverstepError,
+    FlowNotFoundError,
+    WorkflowConfigurationError,
+    WorkflowValidationError,
+)
 from everstep.flow.steps import step_marks
 from everstep.workflow import Workflow
 
@@ -208,3 +213,5 @@ def _build(cls: type[Workflow], place: str) -> Workflow:
             f"{place}:{cls.__name__} cannot be built without arguments: {error}. Give them defaults, or build an "
             "instance in the module and name that."
         ) from error
+    except WorkflowValidationError as error:
+        raise type(error)(f"{place}:{cls.__name__} cannot work. {error}", error.problems) from None

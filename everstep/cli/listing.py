@@ -11,7 +11,7 @@ from everstep.cli.exits import CommandError, Exit
 from everstep.cli.output import Output, OutputOption
 from everstep.cli.program import called_as
 from everstep.cli.session import Session, with_session
-from everstep.cli.text import ago, answer_command, moment, shown, span
+from everstep.cli.text import ago, answer_command, brief, moment, span
 from everstep.temporal.runs import STATUSES, Inbox, RunSummary, list_runs
 from everstep.temporal.runs import inbox as open_requests
 
@@ -98,7 +98,7 @@ def inbox(
 def question_text(request: Mapping[str, Any]) -> str:
     """What a request asks, in a line: its type and its own fields."""
     fields = {k: v for k, v in request["question"].items() if k not in ("due", "assignee") and v not in (None, "")}
-    return f"{request['type']}" + "".join(f" {key}={shown(value)}" for key, value in fields.items())
+    return f"{request['type']}" + "".join(f" {key}={brief(value)}" for key, value in fields.items())
 
 
 def due_text(request: Mapping[str, Any]) -> str:

@@ -15,13 +15,15 @@ from everstep.observe import JsonFormatter, RunLogFilter
 _log = logging.getLogger("everstep.worker")
 
 FORMATS = ("text", "json")
+SELDOM_SECONDS = 60.0
 
 
 def set_up_logging(level: str, form: str) -> None:
     """Log to stderr.
 
     Args:
-        level: debug, info, warning or error; of everstep's own log. Others are heard from warning on.
+        level: debug, info, warning or error; of everstep's own log. Others are heard from warning on, with debug from
+            info on: what clients of models log below that are the contents of requests.
         form: text or json.
 
     Raises:
@@ -37,10 +39,12 @@ def set_up_logging(level: str, form: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else _text())
     handler.addFilter(RunLogFilter())  # tells run, step and trace of what steps log
-    logging.basicConfig(level=logging.WARNING if number >= logging.INFO else number, handlers=[handler], force=True)
+    logging.basicConfig(
+        level=logging.WARNING if number >= logging.INFO else logging.INFO, handlers=[handler], force=True
+    )
     logging.getLogger("everstep").setLevel(number)
     logging.getLogger("temporalio.worker._workflow").addFilter(_one_line_for_unknown_flows)
-    logging.getLogger("temporalio.core").addFilter(_said_already)
+    logging.getLogger("temporalio.core").addFilter(_Seldom())
     logging.captureWarnings(True)
     threading.excepthook = _uncaught
 
@@ -68,9 +72,23 @@ def _one_line_for_unknown_flows(record: logging.LogRecord) -> bool:
     return True
 
 
-def _said_already(record: logging.LogRecord) -> bool:
-    """The SDK's core repeats the failure of a workflow task, with all that its error says, in one long line."""
-    return not str(record.msg).startswith("Failing workflow task")
+class _Seldom(logging.Filter):
+    """Of what the SDK's core says, leaves out what is said already, and what it says every few seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is worth telling."""
+        text = str(record.msg)
+        if text.startswith("Failing workflow task"):  # the SDK itself has logged it, without its whole failure
+            return False
+        if "sending worker heartbeat" in text:  # the server is away, or refuses: one word a minute is enough
+            if record.created < self._next:
+                return False
+            self._next = record.created + SELDOM_SECONDS
+        return True
 
 
 def _uncaught(failed: threading.ExceptHookArgs) -> None:

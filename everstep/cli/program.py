@@ -33,14 +33,27 @@ _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One command: the function `module:name` of this package that carries it out, and its line in the help."""
+    """One command: the function `module:name` of this package that carries it out, and its line in the help.
+
+    One with `commands` is a group of these, and has no function of its own.
+    """
 
     name: str
     function: str
     summary: str
     panel: str
+    commands: tuple[Entry, ...] = ()
 
 
+_SCHEDULES = (
+    Entry("create", "schedule:create", "Have the server start a flow at times.", "Schedules"),
+    Entry("list", "schedule:list_", "List the schedules.", "Schedules"),
+    Entry("show", "schedule:show", "Show one schedule: times, input, last runs.", "Schedules"),
+    Entry("pause", "schedule:pause", "Start no more runs, for now.", "Schedules"),
+    Entry("unpause", "schedule:unpause", "Start runs again.", "Schedules"),
+    Entry("trigger", "schedule:trigger", "Start a run now.", "Schedules"),
+    Entry("delete", "schedule:delete", "Take a schedule away.", "Schedules"),
+)
 _RUNS = (
     Entry("run", "start:run", "Start a run of a flow; with --follow, see it through.", "Runs"),
     Entry("list", "listing:list_", "List runs: those under way, then the last to end.", "Runs"),
@@ -52,6 +65,8 @@ _RUNS = (
     Entry("inbox", "listing:inbox", "List all open requests to people, over all runs.", "People and messages"),
     Entry("respond", "talk:respond", "Answer a run's request.", "People and messages"),
     Entry("send", "talk:send", "Send an event to a run.", "People and messages"),
+    Entry("batch", "batch:batch", "Start a run for each line of a file, and collect the results.", "Many runs"),
+    Entry("schedule", "", "Flows that the server starts by itself, at times.", "Many runs", _SCHEDULES),
 )
 _DOCTOR = Entry("doctor", "doctor:doctor", "Look at all that runs need; say what is wrong and what to do.", "Server")
 # `everstep` has one command `graph` for both; `starter.py` knows runs only.
@@ -72,16 +87,18 @@ class CommandTable(TyperGroup):
     """A group of commands whose modules are imported when they are called."""
 
     entries: Mapping[str, Entry] = MappingProxyType({})
+    called: str | None = None
+    """How a group within the program is called."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Put the command itself in the place of its stub."""
         entry = self.entries.get(args[0]) if args else None
         if entry is not None:
-            self.commands[entry.name] = load(entry)
+            self.commands[entry.name] = load(entry, f"{self.called or called_as()} {entry.name}")
         return super().resolve_command(ctx, args)
 
 
-def table(about: str, entries: Sequence[Entry]) -> Any:
+def table(about: str, entries: Sequence[Entry], called: str | None = None) -> Any:
     """A group with these commands, in this order; `about` begins its help."""
     app = typer.Typer(
         cls=CommandTable,
@@ -98,12 +115,15 @@ def table(about: str, entries: Sequence[Entry]) -> Any:
     group = get_command(app)
     assert isinstance(group, CommandTable)
     group.entries = {entry.name: entry for entry in entries}
+    group.called = called
     return group
 
 
 def load(entry: Entry, command: str | None = None) -> Any:
     """Import a command's module and make the command; `command` is how it is called."""
     command = command or f"{called_as()} {entry.name}"
+    if entry.commands:
+        return table(entry.summary, entry.commands, command)
     module, _, name = entry.function.partition(":")
     function = getattr(importlib.import_module(f"everstep.cli.{module}"), name)
     app = typer.Typer(add_completion=False, rich_markup_mode="rich")

@@ -21,7 +21,7 @@ from everstep.cli.session import explained
 from everstep.cli.settings_shown import shown_settings
 from everstep.cli.worker_life import live
 from everstep.cli.worker_settings import GRACE_SECONDS, WorkerSettings, parse_concurrency, split
-from everstep.errors import EverstepError, FlowNotFoundError, WorkflowValidationError
+from everstep.errors import EverstepError, FlowNotFoundError
 from everstep.temporal.health import LIVE_SECONDS
 from everstep.temporal.slots import MAX_CONCURRENT_STEPS
 
@@ -187,7 +187,7 @@ def worker(
             liveness_bound,
         )
         _log.info("settings: %s", " ".join(f"{k}={v}" for k, v in shown_settings(os.environ).items()) or "none are set")
-        found = choose(names or (), split(flows), _root())
+        found = choose(names or (), split(flows), project_root())
         with explained():
             asyncio.run(live(found, settings))
 
@@ -223,16 +223,10 @@ def choose(names: Sequence[str], places: Sequence[str], root: Path) -> list[Foun
         found += [by_name[name] for name in names] if names else folder
     for place in places:
         found += resolve(place, root)
-    chosen = distinct(found)
-    for one in chosen:
-        try:
-            one.flow.validate()
-        except WorkflowValidationError as error:
-            raise type(error)(f"{one.origin}: {error}", error.problems) from None
-    return chosen
+    return distinct(found)
 
 
-def _root() -> Path:
+def project_root() -> Path:
     """Where `workflows/` is: beside the program `worker.py`, else in the working directory."""
     program = Path(sys.argv[0])
     return program.resolve().parent if program.suffix == ".py" else Path.cwd()

@@ -14,7 +14,7 @@ from everstep.cli.listing import due_text, question_text
 from everstep.cli.output import Output, OutputOption
 from everstep.cli.program import called_as
 from everstep.cli.session import Session, with_session
-from everstep.cli.text import answer_command, moment, shown
+from everstep.cli.text import answer_command, by_fields, moment, shown
 from everstep.cli.waiting import Lookout, told
 from everstep.errors import EverstepError
 from everstep.events import StopEvent
@@ -226,7 +226,7 @@ def _print(out: Output, view: RunView) -> None:
         ("task queue", run.task_queue),
         ("started", moment(run.started_at)),
         ("ended", moment(run.closed_at)),
-        ("result", shown(view.result) if run.status == "completed" else ""),
+        ("result", by_fields(view.result) if run.status == "completed" else ""),
         ("error", view.error or ""),
         ("Temporal UI", view.url or ""),
     ]

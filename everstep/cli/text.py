@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +14,13 @@ from typing import Any, cast
 
 from everstep.errors import EverstepError
 from everstep.events import HumanResponseEvent
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST = 100 * 365 * 86400.0
+
+
+BRIEF = 300
+"""How many characters of a structure stand in a table."""
 
 
 class InputError(EverstepError):
@@ -108,6 +117,21 @@ def shown(value: Any) -> str:
     return clean(value) if isinstance(value, str) else compact(value)
 
 
+def brief(value: Any) -> str:
+    """A value for tables: text as it is, the beginning of a long structure; `-o json` has all of it."""
+    text = shown(value)
+    return text if isinstance(value, str) or len(text) <= BRIEF else f"{text[:BRIEF]} …"
+
+
+def by_fields(value: Any) -> str:
+    """A value for a cell of a table: of a long object, each field that is set on a line of its own."""
+    whole = shown(value)
+    if not isinstance(value, dict) or len(whole) <= BRIEF:
+        return whole
+    fields = cast("dict[str, Any]", value)
+    return "\n".join(f"{key}={brief(one)}" for key, one in fields.items() if one not in (None, "", [], {}))
+
+
 def moment(value: datetime | str | None) -> str:
     """A time in the machine's own time zone, to the second; empty for none."""
     if value is None:
@@ -127,6 +151,20 @@ def span(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{max(0.0, seconds):.0f} s"
+
+
+def seconds_of(text: str, option: str) -> float:
+    """The seconds of a length of time as people write it: `90`, `30s`, `15m`, `1h30m`, `1d`.
+
+    Raises:
+        InputError: it is no such thing; names the option.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip().lower())
+    whole = re.fullmatch(r"(?:\d+(?:\.\d+)?\s*[smhd]\s*)+|\d+(?:\.\d+)?", text.strip().lower())
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts) if whole else 0.0
+    if not (math.isfinite(seconds) and 0 < seconds <= _LONGEST):
+        raise InputError(f"{option} {text}: that is no length of time. Write it as 30s, 15m, 1h30m or 1d.")
+    return seconds
 
 
 def answer_command(program: str, run_id: str, request: Mapping[str, Any], *, name_it: bool) -> str:

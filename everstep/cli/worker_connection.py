@@ -29,7 +29,7 @@ _log = logging.getLogger("everstep.worker")
 
 RETRY_SECONDS = 2.0
 
-TELL_EVERY = timedelta(seconds=15)
+TELL_EVERY = timedelta(seconds=5)
 """How often a worker tells the server of itself: what it serves, how busy it is."""
 
 

@@ -11,22 +11,24 @@ import os
 import platform
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from importlib.metadata import version
 from typing import Any, cast
 
 from temporalio.client import Client
-from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from everstep.cli.exits import CommandError, Exit, leave
 from everstep.cli.flows import Found
 from everstep.cli.health import serve_health
 from everstep.cli.worker_connection import check_namespace, connected, no_namespace
+from everstep.cli.worker_guard import guard
 from everstep.cli.worker_settings import WorkerSettings
+from everstep.temporal.deployment import deployment_from
 from everstep.temporal.health import Polling, Stage, WorkerHealth
 from everstep.temporal.host import StepsLoopDied
 from everstep.temporal.loop_watch import LoopWatch
+from everstep.temporal.privacy import PrivacySettings
 from everstep.temporal.settings import ConnectionSettings
 from everstep.temporal.worker import EverstepPlugin, serving
 
@@ -75,7 +77,7 @@ async def _serve(
 ) -> None:
     queue = settings.task_queue or connection.task_queue
     options: dict[str, Any] = settings.serving()
-    deployment = _deployment()
+    deployment = deployment_from(os.environ)
     if deployment is not None:
         options["deployment_config"] = deployment
     async with serving(client, [one.flow for one in found], task_queue=queue, watch=watch, **options) as worker:
@@ -84,14 +86,31 @@ async def _serve(
         health.polling = Polling(client, queue, _full(worker, settings), not settings.steps_only, about)
         health.stage = Stage.SERVING
         _log.info("serves %s", ", ".join(f"{one.name} ({one.origin})" for one in found))
-        _log.info("polls task queue %r at %s, namespace %r", queue, connection.address, connection.namespace)
+        place = connection.address, connection.protection, connection.namespace
+        _log.info("polls task queue %r at %s (%s), namespace %r", queue, *place)
         _log.info("is %s, pid %d, %s", _build(deployment), os.getpid(), settings.told())
-        await stop.wait()
-        health.stage = Stage.DRAINING
-        grace = settings.graceful_shutdown
-        _end_after(grace + OVERTIME_SECONDS)
-        _log.info("stops: running steps have %g s to end; a second signal ends it at once", grace)
+        for what, how in (await asyncio.to_thread(PrivacySettings.load().describe)).items():
+            _log.info("%s of payloads: %s", what, how)
+        try:
+            await _first(stop.wait(), guard(client, connection))
+        finally:
+            health.stage = Stage.DRAINING
+            grace = settings.graceful_shutdown
+            _end_after(grace + OVERTIME_SECONDS)
+            _log.info("stops: running steps have %g s to end; a second signal ends it at once", grace)
     health.stage = Stage.STOPPED
+
+
+async def _first(*works: Coroutine[Any, Any, Any]) -> None:
+    """Wait for the first of these to end, and raise what it raises; the others are cancelled."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _full(worker: Worker, settings: WorkerSettings) -> Callable[[], bool]:
@@ -146,18 +165,6 @@ def _end_after(seconds: float) -> None:
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
-
-
-def _deployment() -> WorkerDeploymentConfig | None:
-    """The worker deployment version that the environment names; runs may move on to newer ones, as flows allow it."""
-    name, build = os.environ.get("TEMPORAL_DEPLOYMENT_NAME"), os.environ.get("TEMPORAL_WORKER_BUILD_ID")
-    if not name or not build:
-        return None
-    return WorkerDeploymentConfig(
-        version=WorkerDeploymentVersion(deployment_name=name, build_id=build),
-        use_worker_versioning=True,
-        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
-    )
 
 
 def _build(deployment: WorkerDeploymentConfig | None) -> str:

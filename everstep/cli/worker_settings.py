@@ -60,6 +60,7 @@ class WorkerSettings:
             parts.append(f"{self.steps_per_second:g} steps per second")
         if self.queue_steps_per_second is not None:
             parts.append(f"{self.queue_steps_per_second:g} per second over its task queue")
+        parts.append(f"{self.graceful_shutdown:g} s for them to end when it stops")
         if self.steps_only:
             parts.append("steps only, no runs")
         return ", ".join(parts)

@@ -53,12 +53,14 @@ class Context(InjectedContext, Generic[StateT]):
         ContextSerdeError: `previous_context` cannot be restored.
 
     Example:
-        >>> @step
-        ... async def count(self, ctx: Context, ev: Counted) -> StopEvent:
-        ...     total = await ctx.store.get("total", default=0)
-        ...     await ctx.store.set("total", total + ev.amount)
-        ...     return StopEvent(result=total + ev.amount)
+        >>> class Count(Workflow):
+        ...     @step
+        ...     async def count(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        ...         total = await ctx.store.get("total", default=0) + ev.amount
+        ...         await ctx.store.set("total", total)
+        ...         return StopEvent(result=total)
 
+        >>> flow = Count()
         >>> ctx = Context(flow)
         >>> await flow.run(ctx=ctx, amount=1), await flow.run(ctx=ctx, amount=2)
         (1, 3)

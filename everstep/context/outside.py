@@ -11,7 +11,7 @@ from everstep.context.serializers import BaseSerializer
 from everstep.context.snapshot import Snapshot
 from everstep.context.state_store import ContextStore
 from everstep.errors import ContextStateError
-from everstep.flow.compile import flow_types
+from everstep.flow.compile import flow_types, former_steps
 
 if TYPE_CHECKING:
     from everstep.handler import WorkflowHandler
@@ -51,7 +51,7 @@ class Outside:
         name, serializer = flow.workflow_name, serializer or flow.serializer
         snapshot = None if previous is None else Snapshot.from_json(previous, serializer)
         if snapshot is not None:
-            snapshot.check_fits(flow.definition)
+            snapshot.check_fits(flow.definition, former_steps(type(flow)))
         store: ContextStore[Any] = ContextStore(snapshot and snapshot.state, flow_types(type(flow)).state)
         return cls(name, store, serializer, snapshot if snapshot is not None and snapshot.under_way else None)
 

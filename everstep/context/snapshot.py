@@ -5,7 +5,7 @@ Steps that were in flight run again, under the idempotency keys that they had; w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -59,8 +59,8 @@ class Snapshot:
             return cls(flow, state, run_id)
         return cls(flow, state, run_id, engine.definition, taken, tries, children)
 
-    def check_fits(self, flow: FlowDefinition) -> None:
-        """Whether a flow, as it is now, can go on from here.
+    def check_fits(self, flow: FlowDefinition, former: Collection[str]) -> None:
+        """Whether a flow, as it is now, can go on from here; `former` are names that its steps had.
 
         Raises:
             ContextSerdeError: it is another flow, or lacks steps that the run began with.
@@ -70,7 +70,8 @@ class Snapshot:
                 f"the context is one of {self.flow}, not of {flow.name}: use it with the flow that it came from, or "
                 "begin a new run with its state: run(ctx=data['state'], …)"
             )
-        gone = [] if self.definition is None else [name for name in self.definition.steps if name not in flow.steps]
+        known = {*flow.steps, *former}
+        gone = [] if self.definition is None else [name for name in self.definition.steps if name not in known]
         if gone:
             raise ContextSerdeError(
                 f"the run of {self.flow} began with steps that the flow has no more: {', '.join(gone)}. Restore it "

@@ -13,12 +13,12 @@ from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerati
 from everstep.event_base import Event, event_ancestors
 from everstep.events import HumanResponseEvent, InputRequiredEvent
 from everstep.flow.definition import EventDefinition, FlowDefinition, ParameterDefinition, StepDefinition
-from everstep.flow.steps import LIBRARY_EVENTS, FlowTypes, step_marks, step_specs
+from everstep.flow.steps import LIBRARY_EVENTS, FlowTypes, former_steps, step_marks, step_specs
 from everstep.flow.streams import feeds_by_step
 from everstep.flow.waiting import waiting_steps
 from everstep.step_spec import StepMark, StepSpec
 
-__all__ = ["FlowTypes", "compile_flow", "flow_types", "step_specs"]
+__all__ = ["FlowTypes", "compile_flow", "flow_types", "former_steps", "step_specs"]
 
 _compiled: WeakKeyDictionary[type, tuple[dict[str, StepMark], FlowDefinition, FlowTypes]] = WeakKeyDictionary()
 
@@ -52,6 +52,7 @@ def _parts(cls: type) -> tuple[dict[str, StepMark], FlowDefinition, FlowTypes]:
 
 
 def _define(cls: type, specs: Mapping[str, StepSpec], types: FlowTypes) -> FlowDefinition:
+    former_steps(cls)  # refuses names that lead to two steps
     answers = [
         kind
         for kind in dict.fromkeys(kind for spec in specs.values() for kind in spec.accepts)

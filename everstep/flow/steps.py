@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from everstep import events as library_events
@@ -33,6 +34,26 @@ def step_specs(cls: type) -> dict[str, StepSpec]:
         WorkflowValidationError: an annotation cannot be resolved, or a step is a static or class method.
     """
     return {name: mark.spec() for name, mark in step_marks(cls).items()}
+
+
+def former_steps(cls: type) -> dict[str, StepSpec]:
+    """The steps of a flow by the names that they had in earlier versions; runs that began with those call them so.
+
+    Raises:
+        WorkflowValidationError: such a name is that of a step, or two steps claim it.
+    """
+    specs = step_specs(cls)
+    former: dict[str, StepSpec] = {}
+    for spec in specs.values():
+        for name in spec.options.formerly:
+            taken = name if name in specs else former[name].function.__name__ if name in former else None
+            if taken is not None:
+                raise WorkflowValidationError(
+                    f"Step {spec.name!r} of {cls.__name__} was formerly {name!r}, it says, and so is step {taken!r}: "
+                    "a name leads to one step; take it from the formerly of one, or rename the other."
+                )
+            former[name] = replace(spec, name=name)
+    return former
 
 
 def step_marks(cls: type) -> dict[str, StepMark]:

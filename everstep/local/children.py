@@ -15,6 +15,7 @@ from everstep.engine import inputs as happened
 from everstep.engine.messages import Envelope
 from everstep.engine.passes import ChildEnd
 from everstep.errors import EverstepError, ResponseRefusedError
+from everstep.flow.compile import former_steps
 from everstep.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class LocalChildren:
             if taken is None:
                 run.begin(command.call.start, command.call.state)
             else:
-                taken.check_fits(flow.definition)
+                taken.check_fits(flow.definition, former_steps(type(flow)))
                 run.resume(taken)
         except EverstepError as error:
             del self._runs[command.run]

@@ -1,4 +1,4 @@
-"""Spans for what a step does outside: a chat model, embeddings, a search, a tool. They hang under the step's own span.
+"""Spans for what a step does outside: models, embeddings, searches, tools, judgements. They hang under the step's own.
 
 Outside of a step, and where nothing is traced, they cost one look and do nothing. Tokens are counted by the metrics of
 the worker as well.
@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, Literal, NamedTuple, Self, cast
 
 from everstep.observe import describe, names
 from everstep.observe.careful import careful
@@ -133,9 +133,14 @@ class LlmCall(_Call):
         model: str = "",
         tool_calls: Sequence[tuple[str, Any]] = (),
     ) -> None:
-        """What came back: the text, tokens read and written, the model that the server names.
+        """What came back.
 
-        `tool_calls` are the tools that the model wants to be called, each by name with its arguments.
+        Args:
+            text: the answer's text.
+            prompt_tokens: how many were read.
+            completion_tokens: how many were written.
+            model: as the server names it.
+            tool_calls: the tools that the model wants to be called, each by name with its arguments.
         """
         meters().tokens(model or self._model, prompt_tokens, completion_tokens)
         counts: dict[str, Any] = {
@@ -153,7 +158,16 @@ class LlmCall(_Call):
 
 
 class EmbeddingCall(_Call):
-    """A call that turns texts into vectors. Example: `with EmbeddingCall("MiniLM", texts): …`"""
+    """A call that turns texts into vectors.
+
+    Args:
+        model: what turns them.
+        texts: what is turned; told where contents are.
+
+    Example:
+        >>> with EmbeddingCall("MiniLM", [query]):
+        ...     hits = await search(query)
+    """
 
     def __init__(self, model: str, texts: Sequence[str]) -> None:
         super().__init__(f"embed {model}", "EMBEDDING", quiet=True)
@@ -179,6 +193,10 @@ class EmbeddingCall(_Call):
 
 class RetrieverCall(_Call):
     """A search for documents.
+
+    Args:
+        name: what is searched, or how, for people.
+        query: what is searched for; told where contents are.
 
     Example:
         >>> with RetrieverCall("search by meaning", query) as call:
@@ -244,6 +262,11 @@ class RerankerCall(_Call):
 class ToolCall(_Call):
     """A call of a tool.
 
+    Args:
+        name: the tool.
+        arguments: what it is given, as plain data; told where contents are.
+        description: what it is for.
+
     Example:
         >>> with ToolCall("refund", {"order": "A-1001"}) as call:
         ...     call.gave(await refund("A-1001"))
@@ -273,6 +296,42 @@ class ToolCall(_Call):
             {names.OUTPUT_SIZE: len(text)},
             output=lambda: describe.content(names.OUTPUT, names.OUTPUT_TYPE, result),
         )
+
+
+class EvaluatorCall(_Call):
+    """A judgement of an answer.
+
+    Args:
+        name: what is judged, for people.
+        by: what judges: ``LLM``, ``CODE`` or ``HUMAN``.
+        subject: what is judged, as text or plain data; told where contents are.
+
+    Example:
+        >>> with EvaluatorCall("judge answer", "CODE", answer) as call:
+        ...     call.scored({"grounded": 0.5}, "one of two statements is in no source")
+    """
+
+    def __init__(self, name: str, by: Literal["LLM", "CODE", "HUMAN"], subject: Any = "") -> None:
+        super().__init__(name, "EVALUATOR")
+        self._by = by
+        self._subject = subject
+
+    def _asked(self, *, payloads: bool) -> dict[str, Any]:
+        told: dict[str, Any] = {names.INPUT_SIZE: len(str(self._subject))}
+        return told | describe.content(names.INPUT, names.INPUT_TYPE, self._subject) if payloads else told
+
+    def scored(self, scores: Mapping[str, float], explanation: Any = "") -> None:
+        """What came out: a number for each name. The explanation, text or plain data, is told where contents are."""
+        told: dict[str, Any] = {}
+        for number, (name, score) in enumerate(scores.items()):
+            at = names.EVALUATION.format(number)
+            told |= {
+                at + names.EVALUATION_NAME: name,
+                at + names.EVALUATION_SCORE: float(score),
+                at + names.EVALUATION_BY: self._by,
+            }
+        output = {"scores": dict(scores), "explanation": explanation}
+        self._tell(told, output=lambda: describe.content(names.OUTPUT, names.OUTPUT_TYPE, output))
 
 
 def _text(message: Any) -> str:

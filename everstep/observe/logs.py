@@ -78,6 +78,8 @@ class JsonFormatter(logging.Formatter):
                 "message": str(record.exc_info[1]),
                 "stack": self.formatException(record.exc_info),
             }
+        elif record.exc_text:  # a filter has written it, and left something out
+            told["exception"] = {"stack": record.exc_text}
         if record.stack_info:
             told["stack"] = self.formatStack(record.stack_info)
         return json.dumps(told, ensure_ascii=False, default=str)

@@ -36,6 +36,9 @@ RERANKER_MODEL, RERANKER_QUERY, RERANKER_TOP = "reranker.model_name", "reranker.
 RERANKER_INPUT = "reranker.input_documents.{}.document."
 RERANKER_OUTPUT = "reranker.output_documents.{}.document."
 
+EVALUATION = "evaluations.{}.evaluation."
+EVALUATION_NAME, EVALUATION_SCORE, EVALUATION_BY = "name", "score", "annotator_kind"
+
 TOOL_NAME, TOOL_DESCRIPTION, TOOL_PARAMETERS = "tool.name", "tool.description", "tool.parameters"
 
 RUN, FLOW, STEP = "everstep.run_id", "everstep.flow", "everstep.step"

@@ -37,7 +37,13 @@ def draw_all_possible_flows_mermaid(
     filename: str | None = "workflow_all_flows.mermaid",
     max_label_length: int | None = None,
 ) -> str:
-    """The picture of a flow as Mermaid text; written to a file, too, unless `filename` is None."""
+    """The picture of a flow as Mermaid text; written to a file, too.
+
+    Args:
+        workflow: the flow's class, or an instance.
+        filename: where to; an older file is replaced. None: nowhere.
+        max_label_length: longer names are cut.
+    """
     text = to_mermaid(shortened(get_workflow_representation(workflow), max_label_length))
     if filename is not None:
         Path(filename).write_text(text, encoding="utf-8")
@@ -77,6 +83,11 @@ async def draw_run(
     max_label_length: int | None = None,
 ) -> None:
     """Write a page with the way that a run took, so far, wherever it runs.
+
+    Args:
+        handler: what `run` gave, or `TemporalRuntime.handle`.
+        filename: where to; an older file is replaced.
+        max_label_length: longer names are cut.
 
     Raises:
         RunNotFoundError: there is no such run.

@@ -22,10 +22,17 @@ from everstep.engine.scheduling import Scheduler
 class Limits:
     """What the worker that begins a run sets for all of it; recorded, so that replay sees the same.
 
-    `continue_at_events` and `continue_at_bytes` are a history's soft limits; the hard ones are five times as high.
-    `drain_seconds` bounds the wait for running steps. After `heartbeat_seconds` of silence
-    a worker counts as lost. `payload` is the server's limit for one payload in bytes, None where external storage takes
-    large ones.
+    Attributes:
+        continue_at_events: the length of a history at which a run continues as new; the hard limit is five times that.
+        continue_at_bytes: the same of its size.
+        drain_seconds: how long to wait for running steps then; after that steps start again, and it tries later.
+        heartbeat_seconds: after this much silence a worker counts as lost.
+        payload: the server's limit for one payload, in bytes; None where external storage takes large ones.
+        search_attributes: the server has `EverstepWaiting`; workers find out by themselves.
+
+    Example:
+        >>> Limits(heartbeat_seconds=5).heartbeat
+        datetime.timedelta(seconds=5)
     """
 
     continue_at_events: int = 3_500

@@ -131,6 +131,11 @@ class StepHost(Executor):
         self._back: _Door | None = None
 
     @property
+    def users(self) -> int:
+        """How many workers need it."""
+        return self._users
+
+    @property
     def running(self) -> int:
         """How many attempts of steps are under way."""
         return len(self._errands)
@@ -153,8 +158,8 @@ class StepHost(Executor):
             assert self._loop_thread.ident is not None
             self._watch.add("steps'", self._loop, self._loop_thread.ident)
 
-    def release(self) -> bool:
-        """One worker has stopped, and whether it was the last; threads that do not return are left behind."""
+    def release(self) -> None:
+        """One worker has stopped; after the last one, threads that do not return are left behind."""
         self._users -= 1
         if self._users == 0 and self._loop is not None and self._loop_thread is not None and self._executor is not None:
             self._stopping = True
@@ -165,7 +170,6 @@ class StepHost(Executor):
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._loop = self._there = self._back = None
             self._when_dead.clear()
-        return self._users == 0
 
     def resources(self) -> ResourcePool:
         """The resources of the steps' loop."""

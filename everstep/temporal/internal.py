@@ -18,6 +18,7 @@ from everstep.engine import inputs as happened
 from everstep.engine.core import Engine
 from everstep.engine.messages import Envelope
 from everstep.engine.notices import Watch
+from everstep.temporal.deployment import BUILD_ID
 from everstep.temporal.follower import EngineFollower, Told
 from everstep.temporal.interpreter import workflow_class
 from everstep.temporal.replica import UnreadableError
@@ -94,5 +95,5 @@ async def observed(
 
     flow = history[0].workflow_execution_started_event_attributes.workflow_type.name
     workflow = workflow_class(flow, apply)
-    replayer = Replayer(workflows=[workflow], data_converter=client.data_converter)
+    replayer = Replayer(workflows=[workflow], data_converter=client.data_converter, build_id=BUILD_ID)
     await replayer.replay_workflow(WorkflowHistory(run_id, list(history)), raise_on_replay_failure=False)

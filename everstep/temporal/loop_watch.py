@@ -108,8 +108,8 @@ class LoopWatch:
         if held >= max(HELD_SECONDS, 2 * one.told):
             one.told = held
             _log.warning(
-                "the %s loop has not answered for %.1f s: %s holds it. Await what takes long, or make the step a "
-                "plain `def`, which runs in a thread.\n%s",
+                "the %s loop has not answered for %.1f s: %s holds it. What takes long is to be awaited; a step that "
+                "cannot may be a plain `def`, which runs in a thread.\n%s",
                 one.name,
                 held,
                 _holder(one.loop),

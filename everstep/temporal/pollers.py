@@ -25,16 +25,20 @@ POLLER_SECONDS = 90
 
 @dataclass(slots=True)
 class Poller:
-    """One worker. `asks_for` has "runs" and "steps"; `flows` are None where it has not told them to the server."""
+    """One worker. `asks_for` has "runs" and "steps"; `version` is its deployment and build.
+
+    `flows` are None where it has not told them to the server.
+    """
 
     identity: str
     asks_for: list[str] = field(default_factory=list[str])
-    version: str | None = None
+    version: tuple[str, str] | None = None
     flows: list[str] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form."""
-        return {"identity": self.identity, "asks_for": self.asks_for, "version": self.version, "flows": self.flows}
+        version = None if self.version is None else dict(zip(("deployment", "build"), self.version, strict=True))
+        return {"identity": self.identity, "asks_for": self.asks_for, "version": version, "flows": self.flows}
 
 
 def plugin_name(flows: list[str], *, runs: bool) -> str:
@@ -55,7 +59,7 @@ async def pollers(client: Client, task_queue: str) -> list[Poller]:
             poller.asks_for.append(name)
             options = one.deployment_options
             if options.deployment_name:
-                poller.version = f"{options.deployment_name} {options.build_id}"
+                poller.version = options.deployment_name, options.build_id
     for identity, flows in (await _served(client, task_queue)).items():
         if flows is None:
             found.pop(identity, None)

@@ -33,9 +33,13 @@ _KNOWN = {
     ),
     "InvalidContentType": Refusal("it speaks no TLS", "Unset TEMPORAL_TLS, or set it to false.", True),
     "NoCertificatesPresented": Refusal("the client certificate cannot be read", f"Give PEM files by {_CLIENT}.", True),
+    "PrivateKeyParseError": Refusal("the client's key cannot be read", f"Give PEM files by {_CLIENT}.", True),
     "KeyMismatch": Refusal("the client's key is not that of its certificate", f"Check {_CLIENT}.", True),
 }
 """By a mark in the SDK's text."""
+
+_CLOSED = ("connection closed", "ConnectionReset", "BrokenPipe", "UnexpectedEof", "received fatal alert")
+"""Which of these it is, is a matter of time: of when the end of the connection is noticed."""
 
 
 def refusal(message: str, *, tls: bool, client_certificate: bool, api_key: bool) -> Refusal:
@@ -56,12 +60,12 @@ def refusal(message: str, *, tls: bool, client_certificate: bool, api_key: bool)
             "Have it renewed, or see that this machine's clock is right.",
             True,
         )
-    if "connection closed" in message or "ConnectionReset" in message or "received fatal alert" in message:
-        return _closed(message, tls=tls, client_certificate=client_certificate)
+    if any(mark in message for mark in _CLOSED):
+        return _closed(tls=tls, client_certificate=client_certificate)
     return next((told for mark, told in _KNOWN.items() if mark in message), Refusal(message))
 
 
-def _closed(message: str, *, tls: bool, client_certificate: bool) -> Refusal:
+def _closed(*, tls: bool, client_certificate: bool) -> Refusal:
     """A server that ends the connection says no more; what it most often means."""
     if not tls:
         return Refusal("it closed the connection", "It may want TLS: set TEMPORAL_TLS=true.")

@@ -13,7 +13,7 @@ from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
-from everstep.errors import RunNotFoundError, WorkflowRuntimeError
+from everstep.errors import PayloadStorageError, RunNotFoundError, UnreadablePayloadError, WorkflowRuntimeError
 from everstep.temporal import names
 from everstep.temporal.live import RunSilentError, ask_run
 from everstep.temporal.worker import has_waiting_attribute
@@ -52,9 +52,19 @@ _INBOX_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """One run, as the server's index tells of it. `waiting` is None where the index does not know.
+    """One run, as the server's index tells of it.
 
-    `events` is None of a run that goes on: the index counts at its end. Only `find_run` tells `cancel_requested`.
+    Attributes:
+        run_id: its id.
+        flow: the flow's name.
+        status: where it stands.
+        task_queue: what its workers poll.
+        started_at: when it began, with time zone.
+        closed_at: when it ended; None while it goes on.
+        waiting: whether it waits for a person; None where the index does not know.
+        execution: Temporal's id of this execution of it.
+        events: the length of its history; None while it goes on: the index counts at its end.
+        cancel_requested: whether it was asked to cancel; only `find_run` tells.
     """
 
     run_id: str
@@ -252,6 +262,8 @@ async def _ask(client: Client, run: RunSummary, box: Inbox) -> None:
         return  # it has ended meanwhile
     except RunSilentError as error:
         box.silent[run.run_id] = error.obstacle.text
+    except (UnreadablePayloadError, PayloadStorageError) as error:  # of one run: others may be readable
+        box.silent[run.run_id] = str(error)
     except WorkflowRuntimeError as error:
         if box.indexed:  # without the index, workflows that are not everstep's are asked too
             box.silent[run.run_id] = str(error)

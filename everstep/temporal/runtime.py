@@ -108,6 +108,7 @@ class TemporalRuntime:
         timeout: float | None = None,
         task_queue: str | None = None,
         state: Mapping[str, Any] | None = None,
+        after_failure: bool = True,
     ) -> TemporalHandler:
         """Start a flow by its name, with the fields of its start event as plain JSON; its class is not needed.
 
@@ -118,6 +119,7 @@ class TemporalRuntime:
             timeout: bounds the run, in seconds.
             task_queue: instead of this runtime's.
             state: what the run's state begins with, as plain JSON, such as the `state()` of another run.
+            after_failure: whether it starts again where a run of this id has failed or was cancelled.
 
         Raises:
             RunAlreadyStartedError: a run with this id is there already.
@@ -126,7 +128,7 @@ class TemporalRuntime:
         options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
         if state is not None:
             options["state"] = dict(state)
-        await self._start(flow, start or {}, run_id, options, task_queue)
+        await self._start(flow, start or {}, run_id, options, task_queue, after_failure=after_failure)
         return TemporalHandler(self.client, run_id)
 
     def handle(self, run_id: str) -> TemporalHandler:
@@ -141,6 +143,8 @@ class TemporalRuntime:
         options: dict[str, Any],
         task_queue: str | None,
         carried: WorkflowHandler | None = None,
+        *,
+        after_failure: bool = True,
     ) -> None:
         """Start a run; `carried` is one whose state it begins with."""
         if carried is not None:
@@ -154,7 +158,9 @@ class TemporalRuntime:
                 task_queue=task_queue or self.task_queue,
                 # A run's id names its work: idempotency keys are made of it. Work that is done is not done again; work
                 # that failed may be, and what it has paid stays paid.
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
+                if after_failure
+                else WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 memo={names.MEMO: options} if options else None,
             )
         except WorkflowAlreadyStartedError:

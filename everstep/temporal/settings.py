@@ -40,7 +40,18 @@ class ConnectionFailedError(EverstepError):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings:
-    """Where the Temporal server is and how to speak to it; usually from `ConnectionSettings.load()`."""
+    """Where the Temporal server is and how to speak to it; usually from `ConnectionSettings.load()`.
+
+    Attributes:
+        address: host and port.
+        namespace: the server's namespace.
+        task_queue: what workers poll and runs are started on, where nothing else is said.
+        api_key: for Temporal Cloud and the like.
+        tls: whether to speak TLS, or how; None: with an API key only.
+        rpc_metadata: headers of every call.
+        ui_url: the web UI, for links.
+        source: where the address comes from.
+    """
 
     address: str = DEFAULT_ADDRESS
     namespace: str = "default"
@@ -93,6 +104,14 @@ class ConnectionSettings:
             ui_url=(env.get("EVERSTEP_UI_URL") or ui_url or "").rstrip("/") or None,
             source=source,
         )
+
+    @property
+    def protection(self) -> str:
+        """How the connection is protected, in a few words, without what is secret of it."""
+        if not self.tls:
+            return "no TLS" if self.api_key is None else "no TLS, API key"
+        mutual = isinstance(self.tls, TLSConfig) and self.tls.client_cert is not None
+        return ", ".join(["mutual TLS" if mutual else "TLS", *(["API key"] if self.api_key is not None else [])])
 
     def run_url(self, workflow_id: str, run_id: str | None = None) -> str | None:
         """The page of a run in the Temporal UI, or None when no UI is known."""
@@ -184,8 +203,8 @@ def _unreachable(settings: ConnectionSettings, why: Refusal) -> ConnectionFailed
         "embedded": "The embedded dev server has just ended: start it again with `everstep dev`.",
         "default": "Start a server with `everstep dev`, or set TEMPORAL_ADDRESS to one that runs.",
     }[settings.source]
-    error = ConnectionFailedError(
-        f"No Temporal server answers at {settings.address}: {why.reason}. {why.remedy or usual}"
-    )
+    at = settings.address
+    fault = f"The Temporal server at {at} cannot be used" if why.lasting else f"No Temporal server answers at {at}"
+    error = ConnectionFailedError(f"{fault}: {why.reason}. {why.remedy or usual}")
     error.lasting = why.lasting
     return error

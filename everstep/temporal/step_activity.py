@@ -21,7 +21,7 @@ from temporalio.service import RPCError
 from everstep.attempts import Attempts, jitter_seed
 from everstep.context import StepScope
 from everstep.engine.messages import Failure, Outcome
-from everstep.errors import StepTimeoutError
+from everstep.errors import PayloadStorageError, StepTimeoutError
 from everstep.exception_data import exception_from_data, speakable
 from everstep.invoke import EventRejectedError, Invoker
 from everstep.observe.here import Here, here
@@ -53,6 +53,8 @@ SHORT_DELAY = 1.0
 _HIDDEN = "(left out: payloads are encrypted; `show` tells it)"
 _LOST = (None, "timeout_failure_info")
 """What the server says of an attempt that ended with its worker."""
+_LOST_LOOP = "WorkerLost"
+"""And what the worker itself said, where it was its steps' loop that ended."""
 
 
 class StepActivity:
@@ -82,6 +84,9 @@ class StepActivity:
         self._telemetry = telemetry
         self._hides_contents = hides_contents
         self._gate = gate
+        spec = invoker.specs[step]
+        present = spec.function.__name__ if step in spec.options.formerly else step
+        self._kind = names.step_activity(invoker.flow.workflow_name, present)  # limits are by what it is called now
         self._local = LocalTallies()
 
     def as_activity(self) -> Callable[..., Any]:
@@ -125,7 +130,7 @@ class StepActivity:
                 outcome = await self._attempt(call, tally, publisher)
             finally:
                 if gate is not None:
-                    gate.leave(info.activity_type)
+                    gate.leave(self._kind)
             result = dump(replace(outcome, published=publisher.drain(), attempts=publisher.attempt).to_json())
             if self._payload_limit is not None and len(result) > self._payload_limit:
                 raise _final(_too_large(self._step, len(result), self._payload_limit))
@@ -133,7 +138,8 @@ class StepActivity:
         except ApplicationError as error:
             if info.is_local and not error.non_retryable:
                 self._local.keep(info, tally)
-            with contextlib.suppress(RPCError):  # the failure matters more than what the attempt had to show
+            # The failure matters more than what the attempt had to show.
+            with contextlib.suppress(RPCError, PayloadStorageError):
                 await publisher.flush()
             raise
         finally:
@@ -147,7 +153,7 @@ class StepActivity:
         """Wait for a place among the attempts that run here, or give the work back; that counts for nothing."""
         info = activity.info()
         try:
-            await gate.enter(info.activity_type, info.scheduled_time, activity.wait_for_worker_shutdown)
+            await gate.enter(self._kind, info.scheduled_time, activity.wait_for_worker_shutdown)
         except GivenBack as back:
             tally.account()
             raise ApplicationError(
@@ -173,13 +179,20 @@ class StepActivity:
                 if details is None or not details.worker_shutdown:
                     raise
                 tally.account()
+                _log.info("%s was cut off, because the worker stops; another one takes it", info.activity_type)
                 raise ApplicationError(
                     f"the worker of step {self._step!r} is shutting down; another one takes it",
                     type="WorkerShutdown",
                     next_retry_delay=AGAIN_SOON,
+                    category=ApplicationErrorCategory.BENIGN,  # logged above, in one line
                 ) from None
             except StepsLoopDied as error:  # not accounted for: the worker counts as lost
-                raise ApplicationError(str(error), type="WorkerLost", next_retry_delay=BROKEN_RETRY) from None
+                raise ApplicationError(
+                    str(error),
+                    type=_LOST_LOOP,
+                    next_retry_delay=BROKEN_RETRY,
+                    category=ApplicationErrorCategory.BENIGN,  # the loop's own end is logged
+                ) from None
             except EventRejectedError as error:
                 tally.account()
                 raise ApplicationError(str(error), type="EventRejected", next_retry_delay=ABSENT_RETRY) from error
@@ -293,7 +306,10 @@ class StepActivity:
             found = await handle.describe()
             for pending in found.raw_description.pending_activities:
                 failure = pending.last_failure
-                if pending.activity_id == info.activity_id and failure.WhichOneof("failure_info") not in _LOST:
+                lost = (
+                    failure.WhichOneof("failure_info") in _LOST or failure.application_failure_info.type == _LOST_LOOP
+                )
+                if pending.activity_id == info.activity_id and not lost:
                     tally.accounted, tally.known = info.attempt - 1, info.attempt - 1
                     tally.beat()
         return tally

@@ -9,7 +9,6 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from importlib.metadata import version
 from typing import Any
 
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
@@ -22,13 +21,14 @@ from temporalio.worker import Worker, WorkerConfig
 from everstep.errors import WorkflowConfigurationError
 from everstep.temporal import names
 from everstep.temporal.boundary import Limits
+from everstep.temporal.deployment import BUILD_ID
 from everstep.temporal.exit import wait_at_exit
 from everstep.temporal.flow_activities import FlowActivities
 from everstep.temporal.host import StepHost
 from everstep.temporal.interpreter import workflow_class
 from everstep.temporal.loop_watch import LoopWatch
 from everstep.temporal.pollers import plugin_name
-from everstep.temporal.privacy.logs import keep_contents_out
+from everstep.temporal.privacy.logs import contents_kept_out
 from everstep.temporal.privacy.settings import (
     hides_contents,
     private_converter,
@@ -45,9 +45,6 @@ _log = logging.getLogger("everstep.worker")
 
 STICKY_TIMEOUT = timedelta(seconds=2)
 """How long a run waits for the worker that has it in its cache before any other may take it."""
-
-BUILD_ID = f"everstep-{version('everstep')}"
-"""Tells in the Temporal UI what a worker runs, unless the deployment says more."""
 
 Flow = Workflow | type[Workflow]
 
@@ -135,8 +132,7 @@ class EverstepPlugin(SimplePlugin):
             self._limits = replace(self._limits, search_attributes=True)
         for activities in self._activities:
             activities.limits = self._limits
-        if hides_contents(worker.client):
-            keep_contents_out()
+        hidden = contents_kept_out() if hides_contents(worker.client) else contextlib.nullcontext()
         loop = asyncio.get_running_loop()
         died: asyncio.Future[BaseException] = loop.create_future()
         self._watch.add("worker's", loop, threading.get_ident())
@@ -147,10 +143,12 @@ class EverstepPlugin(SimplePlugin):
         self._host.acquire(when_dead)
         try:
             async with self._telemetry.telling(worker.client, indexed=self._limits.search_attributes):
-                await _until(super().run_worker(worker, next), died, worker)
+                with hidden:
+                    await _until(super().run_worker(worker, next), died, worker)
         finally:
-            if self._host.release():
-                self._watch.remove(loop)
+            if self._host.users == 1:
+                self._watch.remove(loop)  # from here on it may wait for what is left on the steps' loop
+            self._host.release()
 
 
 async def _until(work: Coroutine[Any, Any, None], died: asyncio.Future[BaseException], worker: Worker) -> None:
@@ -199,7 +197,8 @@ async def serving(
         limits: what runs that begin on this worker are given.
         max_concurrent_steps: how many steps it runs at one time.
         step_concurrency: limits of single steps, as ``{"RagFlow.answer": 4}``.
-        target_memory, target_cpu: shares of the machine between 0 and 1; while more is in use no step is begun.
+        target_memory: the share of memory, between 0 and 1, that may be in use; while it is more no step is begun.
+        target_cpu: the same of the CPU.
         steps_only: it takes steps and no runs, for a task queue that steps name by ``@step(task_queue=…)``.
         graceful_shutdown: seconds that running steps have to end when the worker stops; the rest goes elsewhere.
         watch: looks after the event loops, and can be asked about them.

@@ -25,6 +25,7 @@ from everstep.local import LocalRuntime
 from everstep.runtime import Runtime, use_runtime
 from everstep.temporal import Limits, TemporalRuntime, names, serving
 from everstep.temporal.handler import TemporalHandler
+from everstep.temporal.privacy import private_converter
 from everstep.testing.clock import SkippingClock
 from everstep.testing.time_skipping import SkipWhileWaiting
 from everstep.workflow import Workflow
@@ -171,7 +172,7 @@ class TemporalEnvironment(FlowEnvironment):
     @classmethod
     async def connect(cls, address: str) -> Self:
         """The environment on the server at this address."""
-        return cls(await Client.connect(address))
+        return cls(await Client.connect(address, data_converter=private_converter()))
 
     async def runtime(self, flow: Flow) -> TemporalRuntime:
         runtime = self._runtimes.get(flow)
@@ -198,7 +199,7 @@ class TimeSkippingEnvironment(TemporalEnvironment):
 
     @classmethod
     async def connect(cls, address: str) -> Self:
-        return cls(await Client.connect(address, interceptors=[SkipWhileWaiting()]))
+        return cls(await Client.connect(address, interceptors=[SkipWhileWaiting()], data_converter=private_converter()))
 
     async def asked(self, handler: WorkflowHandler, query: Callable[[], Awaitable[Any]]) -> Any:
         """A query right after continue-as-new hangs on this server until the next workflow task: bring one about."""

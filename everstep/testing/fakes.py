@@ -48,7 +48,7 @@ def fake_steps(flow: Workflow | type[Workflow], /, **fakes: Any) -> Generator[Fa
         WorkflowConfigurationError: the flow has no step of that name, or a fake has a parameter that nothing can fill.
 
     Example:
-        >>> with fake_steps(MyFlow, research=lambda ev: Found(text="x"), publish=ConnectionError("down")) as fakes:
+        >>> with fake_steps(MyFlow, research=lambda ev: Found(text="x"), publish=StopEvent("y")) as fakes:
         ...     result = await MyFlow().run(topic="tides")
         >>> assert fakes.given("research")[0].topic == "tides"
     """

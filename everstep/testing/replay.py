@@ -13,6 +13,7 @@ from temporalio.client import Client, WorkflowHistory
 from temporalio.converter import DataConverter
 from temporalio.worker import Replayer
 
+from everstep.temporal.deployment import BUILD_ID
 from everstep.temporal.interpreter import workflow_class
 from everstep.workflow import Workflow
 
@@ -46,7 +47,7 @@ async def assert_replays(
     if flow is not None and _name(flow) != kind:
         raise AssertionError(f"{name} is a history of {kind}, not of {_name(flow)}")
     converter = data_converter or DataConverter.default
-    replayer = Replayer(workflows=[workflow_class(kind)], data_converter=converter)
+    replayer = Replayer(workflows=[workflow_class(kind)], data_converter=converter, build_id=BUILD_ID)
     result = await replayer.replay_workflow(read, raise_on_replay_failure=False)
     failure = result.replay_failure
     if failure is not None:

@@ -1,4 +1,4 @@
-"""Questions are rewritten, answered and judged, with a chat model or with none."""
+"""Questions are rewritten and answered, with a chat model or with none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from activities.answering import (
     NO_ANSWER,
     Answer,
     ChatAnswerer,
-    Evaluation,
     ExtractiveAnswerer,
     answerer_from_env,
 )
@@ -116,34 +115,6 @@ async def test_questions_are_rewritten_by_simple_means(
     assert found == queries
 
 
-async def test_answers_are_told_apart(extractive: ExtractiveAnswerer) -> None:
-    """A good answer beats one that misses the point, one that the sources do not hold, and none."""
-    good = await extractive.answer(QUESTION, PASSAGES)
-    beside = Answer(text="The coffee machine is cleaned on Fridays. [3]", citations=[3])
-    invented = Answer(text="Approval of a refund may wait eleven weeks in Paris. [2]", citations=[2])
-    none = Answer(text=NO_ANSWER, found=False)
-    judged = [await extractive.evaluate(QUESTION, a, PASSAGES) for a in (good, beside, invented, none)]
-    scores = [evaluation.score for evaluation in judged]
-    assert scores[0] > max(scores[1:])
-    assert judged[0].grounded == 1.0
-    assert judged[2].grounded < 0.8
-    assert scores[3] == 0.0
-    assert "approval" in judged[1].remarks
-
-
-async def test_an_answer_without_sources_has_no_ground(extractive: ExtractiveAnswerer) -> None:
-    """Citations that lead nowhere bear nothing out."""
-    answer = Answer(text="Refunds wait three days. [9]", citations=[9])
-    assert (await extractive.evaluate(QUESTION, answer, PASSAGES)).grounded == 0.0
-
-
-def test_ground_comes_first() -> None:
-    """A complete answer without ground is worth nothing."""
-    assert Evaluation(grounded=0, complete=1).score == 0
-    assert Evaluation(grounded=1, complete=1).score == 1
-    assert Evaluation(grounded=1, complete=0.2).score > Evaluation(grounded=0.3, complete=1).score
-
-
 async def test_a_model_answers_from_numbered_passages(server: FakeOpenAI, chat: ChatAnswerer) -> None:
     """The model gets the passages with numbers and places; the citations it writes are read back."""
     server.script([text("Up to three days [2].")])
@@ -161,20 +132,12 @@ async def test_a_model_that_finds_nothing(server: FakeOpenAI, chat: ChatAnswerer
     assert not (await chat.answer(QUESTION, PASSAGES)).found
     assert not (await chat.answer(QUESTION, [])).found
     assert len(server.requests) == 1
-    assert (await chat.evaluate(QUESTION, Answer(text=NO_ANSWER, found=False), PASSAGES)).score == 0
 
 
 async def test_a_model_rewrites(server: FakeOpenAI, chat: ChatAnswerer) -> None:
     """The question stays first; duplicates and surplus go."""
     server.script([json_text({"queries": ["refund approval time", QUESTION, " ", "a", "b"]})])
     assert await chat.rewrite(QUESTION, limit=3) == [QUESTION, "refund approval time", "a"]
-
-
-async def test_a_model_judges(server: FakeOpenAI, chat: ChatAnswerer) -> None:
-    """Scores out of range are brought back into it."""
-    server.script([json_text({"remarks": "fine", "grounded": 1.3, "complete": -0.5})])
-    verdict = await chat.evaluate(QUESTION, Answer(text="Three days [2].", citations=[2]), PASSAGES)
-    assert verdict == Evaluation(grounded=1.0, complete=0.0, remarks="fine")
 
 
 async def test_a_models_failures_come_through(server: FakeOpenAI, chat: ChatAnswerer) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from activities.chunking import Chunk, Chunking, chunk_document
 from activities.documents import Document, Line, read_document
+from activities.pieces import TokenCounter
 from tests.support.pdf import pdf_of
 
 GUIDE = """\
@@ -177,6 +180,41 @@ def test_a_page_in_html_is_cut_like_any_other(tmp_path: Path) -> None:
     assert len(chunks) > 2
     assert all(c.text.startswith("| key | meaning |\n| --- | --- |\n| name") for c in chunks[1:])
     assert (chunks[1].start_line, chunks[-1].end_line) == (5, 13)
+
+
+# fmt: off
+LINES = [
+    "# H1", "## H2", "Title", "=====", "***", "One two. Three four?", "- item", "  - nested", "  more", "1. n", "```",
+    "~~~", "```sh", "    indented", "| a | b |", "|---|---|", "", "", "> quote", "[^1]: note", "As follows:",
+]
+# fmt: on
+LONG = "w " * 60
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lines=st.lists(st.sampled_from([*LINES, LONG]), min_size=1, max_size=50),
+    least=st.sampled_from([0, 4, 16]),
+    overlap=st.sampled_from([0, 8, 16]),
+    count=st.sampled_from([words, len]),
+)
+def test_whatever_the_document_nothing_is_lost_or_too_long(
+    lines: list[str], least: int, overlap: int, count: TokenCounter
+) -> None:
+    """Each line of text is in a chunk that names it, each chunk fits, and chunks are in order."""
+    sizes = Chunking(max_tokens=40, min_tokens=least, overlap_tokens=overlap)
+    chunks = chunk_document(document_of("\n".join(lines)), count, sizes)
+    named = {number for chunk in chunks for number in range(chunk.start_line, chunk.end_line + 1)}
+    for number, line in enumerate(lines, 1):
+        underlined = lines[number : number + 1] == ["====="]
+        if line.strip() and line not in ("# H1", "## H2", "=====", "***") and not underlined:
+            assert number in named
+    for chunk in chunks:
+        headings = count(" > ".join(chunk.heading)) if chunk.heading else 0
+        # A fence or a header that is said again may cost a little more than was counted for it.
+        assert count(chunk.text) <= max(40 - headings - 2, 20) + 8
+    assert [chunk.position for chunk in chunks] == list(range(len(chunks)))
+    assert [chunk.start_line for chunk in chunks] == sorted(chunk.start_line for chunk in chunks)
 
 
 def test_sizes_that_make_no_sense_are_refused() -> None:

@@ -84,6 +84,19 @@ make test</pre>
     ]
 
 
+def test_text_of_html_that_is_in_no_block(tmp_path: Path) -> None:
+    """Words beside and within inline markup are one paragraph, at their own lines; comments are none of it."""
+    page = "<body>\n<div>Here is <b>bold\n</b> and <!-- not\nthis --> <i>more</i>.\n\n<div>Next</div></div>\n</body>"
+    document = read_document(written(tmp_path / "p.html", page))
+    assert [tuple(line) for line in document.lines] == [
+        (2, "Here is bold"),
+        (3, "and"),
+        (4, "more."),
+        (4, ""),
+        (6, "Next"),
+    ]
+
+
 def test_html_in_its_own_encoding(tmp_path: Path) -> None:
     """A page that declares Latin-1 is read as such."""
     page = "<html><head><meta charset='iso-8859-1'></head><body><p>Größe</p></body></html>"

@@ -12,6 +12,7 @@ import pytest
 
 from activities.embeddings import Embedder, OpenAIEmbedder, PackagedEmbedder, embedder_from_env
 from activities.errors import ModelRateLimited, ModelTimeout, ModelUnavailable
+from activities.remembered import RememberingEmbedder
 from tests.support.fake_openai import FakeOpenAI, Reply, embeddings, rate_limited
 
 
@@ -144,3 +145,19 @@ def test_a_wrong_choice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVERSTEP_EMBEDDINGS", "local")
     with pytest.raises(ValueError, match="EVERSTEP_EMBEDDINGS is 'local'"):
         embedder_from_env()
+
+
+async def test_what_was_embedded_lately_is_not_asked_for_again(server: FakeOpenAI) -> None:
+    """Texts keep their order and their vectors; the ones longest unused are forgotten first."""
+    plain = embedder_at(server)
+    embedder = RememberingEmbedder(plain, texts=2)
+    first = await embedder.embed(["a", "b", "a"])
+    assert first == [pytest.approx(vector, abs=1e-6) for vector in await plain.embed(["a", "b", "a"])]
+    asked = len(server.requests)
+    assert await embedder.embed(["b", "a"]) == [first[1], first[0]]
+    assert len(server.requests) == asked
+    await embedder.embed(["a", "c"])
+    await embedder.embed(["a", "b"])
+    assert [request.body["input"] for request in server.requests[asked:]] == [["c"], ["b"]]
+    assert (embedder.name, embedder.dimension, embedder.max_tokens) == (plain.name, plain.dimension, plain.max_tokens)
+    await plain.aclose()

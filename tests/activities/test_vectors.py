@@ -134,6 +134,7 @@ async def test_searches_can_be_narrowed(store: VectorStore) -> None:
         (Where(types=("html", "pdf")), ["docs/deep/b.html"]),
         (Where(under=("docs",), types=("markdown",)), ["docs/a.md"]),
         (Where(under=("doc",)), []),
+        (Where(under=(".", "docs")), ["c.md", "docs/a.md", "docs/deep/b.html"]),
     ):
         for passages in (
             await store.search_dense(axis(1), where=where),
@@ -253,6 +254,20 @@ async def test_a_server_that_stays_busy_is_told_of(server: FakeQdrant) -> None:
     with pytest.raises(VectorStoreUnavailable, match="too many requests"):
         await engine_of(store).upsert([Point(chunk_id("a.md", 0), axis(1), {1: 1.0}, {})])
     server.busy, server.retry_after = 0, "0"
+    await store.close()
+
+
+@pytest.mark.slow
+async def test_a_write_that_is_not_answered_is_tried_again(server: FakeQdrant) -> None:
+    """A server that stalls costs its timeout, and no passage."""
+    store = VectorStore(ServerEngine(f"tests-{uuid.uuid4()}", url=server.url, timeout=1))
+    await store.ensure(4)
+    server.slow = 1.5
+    writing = asyncio.create_task(store.replace_source(chunks_of("a.md", "one"), [axis(1)]))
+    await asyncio.sleep(1.2)
+    server.slow = 0.0
+    await writing
+    assert await store.source_hashes() == {"a.md": "h1"}
     await store.close()
 
 

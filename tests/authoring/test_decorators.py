@@ -109,6 +109,46 @@ def test_arguments_become_options() -> None:
     assert options.skip_graph_checks == ("reachability",)
 
 
+def test_a_step_keeps_the_names_that_it_had() -> None:
+    """Of steps and handlers; each is a name that a function can have, and leads to one step."""
+
+    class Flow:
+        @step(formerly=["went", "has_gone"])
+        def go(self, ev: StartEvent) -> StopEvent: ...
+
+        @catch_error(formerly=["failed"])
+        def fails(self, ev: StepFailedEvent) -> StopEvent: ...
+
+    assert spec_of(Flow.go).options.formerly == ("went", "has_gone")
+    assert spec_of(Flow.fails).options.formerly == ("failed",)
+    for names, fault in (("went", "give a list of names"), (["go"], "not its own"), (["a b"], "functions can have")):
+        with pytest.raises(WorkflowValidationError, match=fault):
+            step(formerly=names)(Flow.go)
+
+
+def test_a_former_name_leads_to_one_step() -> None:
+    """Not to a step that has it now, nor to two that had it."""
+
+    class Double(Workflow):
+        @step
+        def a(self, ev: StartEvent) -> First: ...
+
+        @step(formerly=["a"])
+        def b(self, ev: First) -> StopEvent: ...
+
+    class Twice(Workflow):
+        @step(formerly=["x"])
+        def c(self, ev: StartEvent) -> First: ...
+
+        @step(formerly=["x"])
+        def d(self, ev: First) -> StopEvent: ...
+
+    with pytest.raises(WorkflowValidationError, match="'b' of Double was formerly 'a', it says, and so is step 'a'"):
+        Double()
+    with pytest.raises(WorkflowValidationError, match="'d' of Twice was formerly 'x', it says, and so is step 'c'"):
+        Twice()
+
+
 def test_the_decorated_function_is_the_function_itself() -> None:
     """A step can be called like the method it is."""
 

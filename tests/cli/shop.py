@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from pathlib import Path
 
 from everstep import Context, Workflow, step
 from everstep.agent import Agent, AgentWorkflow, tool
@@ -99,6 +100,20 @@ class Flaky(Workflow):
     def try_it(self, ev: StartEvent) -> StopEvent:
         time.sleep(0.01)
         return StopEvent(result="worked")
+
+
+class Book(Workflow):
+    """Writes its idempotency key into a book; fails while there is a file `stop` beside it."""
+
+    @step
+    def write(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        book = Path(ev.book)
+        with book.open("a") as file:
+            file.write(f"{ctx.idempotency_key}\n")
+        time.sleep(ev.get("seconds", 0))
+        if book.with_name("stop").exists() and ev.number % 2:
+            raise ValueError(f"number {ev.number} is odd")
+        return StopEvent(result=ev.number)
 
 
 @tool(approval=True, assignee="finance")

@@ -37,7 +37,7 @@ def test_a_request_is_found_refused_answered_and_told(shell: Shell) -> None:
 
     request = eventually(asked)[0]
     assert (request["type"], request["assignee"], request["question"]["total"]) == ("Approve", "finance", 600.0)
-    assert [one["run"] for one in shell.starter("list", "--waiting").json["runs"]] == [run]
+    assert run in [one["run"] for one in shell.starter("list", "--waiting").json["runs"]]
 
     refused = shell.starter("respond", run, "approved=maybe")
     assert refused.code == 1

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from everstep.cli.text import InputError, answer_command, clean, parse_fields, span
+from everstep.cli.text import InputError, answer_command, by_fields, clean, parse_fields, seconds_of, span
 
 
 def test_values_are_json_where_they_parse_and_text_else() -> None:
@@ -63,6 +63,24 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
     assert clean("a\x1b[2Jb\n") == "a\\x1b[2Jb\n"
 
 
+def test_a_long_object_is_told_field_by_field() -> None:
+    """Texts as they are, the beginning of long structures, nothing of fields that are empty; a short one is JSON."""
+    assert by_fields({"paid": 6.0, "note": ""}) == '{"paid": 6.0, "note": ""}'
+    told = by_fields({"answer": "yes " * 100, "scores": [0.25] * 100, "sources": []}).splitlines()
+    assert told[0] == "answer=" + "yes " * 100
+    assert told[1].startswith("scores=[0.25, 0.25")
+    assert told[1].endswith(" …")
+    assert len(told) == 2
+
+
 def test_spans_are_told_in_their_largest_unit() -> None:
     """Seconds up to two minutes, then minutes, hours, days."""
     assert [span(s) for s in (5, 119, 300, 10_000, 400_000)] == ["5 s", "119 s", "5 min", "3 h", "5 d"]
+
+
+def test_lengths_of_time_are_read_in_their_units() -> None:
+    """`1h30m` and the like; what is none is refused by the option's name."""
+    assert [seconds_of(text, "--every") for text in ("90", "30s", "1h30m", "1.5 m", "2d")] == [90, 30, 5400, 90, 172800]
+    for text in ("soon", "", "-5", "0", "1h x", "9" * 400):
+        with pytest.raises(InputError, match="--every"):
+            seconds_of(text, "--every")

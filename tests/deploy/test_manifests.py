@@ -104,8 +104,9 @@ def test_what_refers_to_something_finds_it(overlay: str) -> None:
         assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
         for probe in (container[key] for key in container if key.endswith("Probe")):
             assert probe["httpGet"]["port"] in ports, name
-        for source in container["envFrom"]:
-            assert ("ConfigMap", source["configMapRef"]["name"]) in names, name
+        maps = [source["configMapRef"] for source in container.get("envFrom", [])]
+        maps += [one["valueFrom"]["configMapKeyRef"] for one in container["env"] if "configMapKeyRef" in str(one)]
+        assert all(("ConfigMap", one["name"]) in names for one in maps), name
     for one in of_kind(overlay, "Service"):
         assert any(one["spec"]["selector"].items() <= pod.items() for pod in labels)
     for one in of_kind(overlay, "NetworkPolicy"):
@@ -143,7 +144,7 @@ def test_workers_are_set_up_as_they_need(overlay: str) -> None:
 
 
 def test_busy_workers_are_not_scaled_away() -> None:
-    """Never to zero, slowly down, and by the busy slots beside the backlog, of the queue that the worker polls."""
+    """Never to zero, slowly, by busy slots beside the backlog of their queue, and not for want of an answer."""
     pods = {name: settings for name, _, settings in workers("production")}
     scaled = of_kind("production", "ScaledObject")
     assert {one["spec"]["scaleTargetRef"]["name"] for one in scaled} == pods.keys()
@@ -162,6 +163,8 @@ def test_busy_workers_are_not_scaled_away() -> None:
         assert backlog["metadata"]["queueTypes"] == "workflow,activity"
         assert "temporal_worker_task_slots_used" in busy["metadata"]["query"]
         assert f'task_queue="{settings["TEMPORAL_TASK_QUEUE"]}"' in busy["metadata"]["query"]
+        assert busy["metadata"]["ignoreNullValues"] == "false"
+        assert spec["fallback"]["behavior"] == "currentReplicasIfHigher"
         assert float(busy["metadata"]["threshold"]) == 0.7 * float(settings["EVERSTEP_MAX_CONCURRENT_STEPS"])
 
 

@@ -1,4 +1,4 @@
-"""kubectl, helm and hadolint on deploy/: the lane `make test-deploy`, which brings them.
+"""kubectl, helm, hadolint and a compose parser on deploy/: the lane `make test-deploy`, which brings them.
 
 The chart gives the same objects as the overlays, but for two things that each does in its own way: a changed setting
 rolls the pods by a hash in the name of the ConfigMap (kustomize), or by an annotation with a checksum (Helm).
@@ -10,6 +10,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ TOOLS = ROOT / ".venv-deploy/bin"
 
 def tool(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run one of the lane's programs in the project's directory."""
+    assert (TOOLS / name).exists(), f"{name} is not here: scripts/deploy-tools brings it"
     environment = {**os.environ, "HELM_CACHE_HOME": str(ROOT / ".venv-deploy/helm")}
     return subprocess.run([TOOLS / name, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
 
@@ -135,6 +137,17 @@ def test_what_clusters_differ_in_can_be_said(tmp_path: Path) -> None:
     assert pod["containers"][0]["env"][-1] == {"name": "A", "value": "1"}
     assert found["NetworkPolicy", "everstep-worker"]["spec"]["egress"][-1] == rule
     assert found["ServiceAccount", "everstep"]["metadata"]["annotations"] == {"example.com/role": "storage"}
+
+
+def test_compose_is_accepted_by_an_implementation_of_its_specification() -> None:
+    """With the defaults of its variables; it knows every key, and finds every volume and config that is named."""
+    script = "import sys; from compose_spec import PyCompose; PyCompose.from_yaml(sys.stdin.read()).validate()"
+    (packages,) = (ROOT / ".venv-deploy").glob("lib/python3*/site-packages")
+    text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", (DEPLOY / "compose.yaml").read_text())
+    environment = {**os.environ, "PYTHONPATH": str(packages)}  # what it needs itself is in this environment
+    call = [sys.executable, "-c", script]
+    ran = subprocess.run(call, input=text, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_hadolint_finds_nothing_to_say() -> None:

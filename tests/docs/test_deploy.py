@@ -34,7 +34,7 @@ def test_it_lists_the_secrets_that_production_expects() -> None:
     """Each Secret and each key that a pod of production refers to."""
     for _, template in pod_templates("production"):
         (container,) = template["spec"]["containers"]
-        wanted = [one["valueFrom"]["secretKeyRef"] for one in container["env"] if "valueFrom" in one]
+        wanted = [one["valueFrom"]["secretKeyRef"] for one in container["env"] if "secretKeyRef" in str(one)]
         assert all(f"`{ref['name']}`" in PAGE and f"`{ref['key']}`" in PAGE for ref in wanted)
         secrets = [volume["secret"]["secretName"] for volume in template["spec"]["volumes"] if "secret" in volume]
         assert all(f"`{name}`" in PAGE for name in secrets)

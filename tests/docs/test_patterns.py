@@ -7,7 +7,10 @@ import sys
 from types import ModuleType
 
 import pytest
+from temporalio.client import Client
 
+from everstep import Workflow, use_runtime
+from everstep.temporal import TemporalRuntime, serving
 from tests.docs.test_guide import PRINTED
 from tests.support.pages import Block, Page
 
@@ -15,24 +18,39 @@ PROGRAMS = [
     Page(f"docs/patterns/{name}.md").take("python")[0]
     for name in ("query-rewriting", "multi-strategy-rag", "extraction-loop", "tools-with-approval", "agents")
 ]
-_ALONE = re.compile(r"^ +# (.+)$", re.MULTILINE)
+NAMES = [block.page.rpartition("/")[2] for block in PROGRAMS]
+SAID = re.compile(rf"{PRINTED.pattern}|^ +# (.+)$", re.MULTILINE)
 """What a `print` in a loop prints stands in the lines below it."""
 
 
-@pytest.mark.parametrize("block", PROGRAMS, ids=[block.page.rpartition("/")[2] for block in PROGRAMS])
-async def test_the_program_prints_what_it_says(
-    block: Block, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """In process, with a model that is scripted."""
-    program = ModuleType("pattern")
-    monkeypatch.setitem(sys.modules, "pattern", program)
-    exec(compile(block.text, block.place, "exec"), program.__dict__)
-    await program.main()
-    said = [
-        line
-        for found in re.finditer(rf"{PRINTED.pattern}|{_ALONE.pattern}", block.text, re.M)
-        for line in found.groups()
-        if line
-    ]
+@pytest.fixture
+def program(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The program of a page, as a module."""
+    block: Block = request.param
+    module = ModuleType("pattern")
+    monkeypatch.setitem(sys.modules, "pattern", module)
+    exec(compile(block.text, block.place, "exec"), module.__dict__)
+    said = [line for found in SAID.finditer(block.text) for line in found.groups() if line]
     assert said
-    assert sorted(capsys.readouterr().out.splitlines()) == sorted(said)
+    vars(module)["said"] = sorted(said)
+    return module
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=NAMES, indirect=True)
+async def test_the_program_prints_what_it_says(program: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    """In process, with a model that is scripted."""
+    await program.main()
+    assert sorted(capsys.readouterr().out.splitlines()) == program.said
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=NAMES, indirect=True)
+async def test_it_prints_the_same_on_temporal(
+    program: ModuleType, client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a worker, and nothing else changed."""
+    flows = [each for each in vars(program).values() if isinstance(each, type) and issubclass(each, Workflow)]
+    flows = [flow for flow in flows if flow.__module__ == program.__name__]
+    async with serving(client, flows, task_queue="patterns"):
+        with use_runtime(TemporalRuntime(client, task_queue="patterns")):
+            await program.main()
+    assert sorted(capsys.readouterr().out.splitlines()) == program.said

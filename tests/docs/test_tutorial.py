@@ -13,8 +13,8 @@ from tests.support.pages import Block, Page
 from tests.support.shell import Shell, plain_environment
 
 PAGE = Page("docs/tutorial.md")
-PAGE.take("python")
-PAGE.take("bash")
+for language in ("python", "bash", "text"):
+    PAGE.take(language)
 FIRST, PROCESS, PERSON, SERVER, KILL, TEST, END = (
     [block for block in PAGE.blocks if block.section.startswith(f"{number}. ") and block.not_run is None]
     for number in range(2, 9)
@@ -35,7 +35,7 @@ def follow(shell: Shell, folder: Path, blocks: list[Block]) -> str:
     """
     printed: list[str] = []
     for block in blocks:
-        if block.language == "python":
+        if block.language in ("python", "text"):
             assert block.title
             (folder / block.title).write_text(block.text)
             continue

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from activities.answering import ChatAnswerer
+from activities.chat_judge import ChatJudge
 from activities.embeddings import OpenAIEmbedder
+from activities.judging import EvidenceJudge
 from activities.knowledge import Knowledge
 from activities.llm import OpenAIChat
 from activities.outbox import Outbox
@@ -51,6 +53,7 @@ async def knowledge(model: FakeOpenAI, tmp_path: Path) -> AsyncIterator[Knowledg
     known = Knowledge(
         embedder=embedder,
         answerer=ChatAnswerer(chat),
+        judge=ChatJudge(chat, EvidenceJudge(embedder)),
         stores=lambda space: VectorStore(EdgeEngine(tmp_path / "vectors" / space.replace(" ", "-"))),
     )
     yield known

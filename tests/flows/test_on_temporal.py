@@ -23,7 +23,7 @@ from tests.support.rag_model import kind_of
 from tests.support.waiting import until
 from workflows.approval import RefundFlow, RefundResult
 from workflows.indexing import IndexFlow
-from workflows.rag import RagFlow, RagProgress
+from workflows.rag import Evaluated, RagFlow, RagProgress
 
 QUESTION = "How long may a refund wait for approval by a person?"
 LARGE: dict[str, Any] = {"order_id": "A-1001", "amount_cents": 42_000, "reason": "arrived broken", "customer": "Ann"}
@@ -85,9 +85,9 @@ async def test_documents_are_indexed_and_a_question_is_answered(
 async def test_every_call_is_seen_in_the_history_and_small(
     runtime: TemporalRuntime, client: Client, handbook: Path
 ) -> None:
-    """Each model call and search is an activity of its own; no payload holds a whole document or bare vectors."""
+    """Each call of a model and each search is an activity of its own; no payload holds a document or bare vectors."""
     await index(runtime, handbook)
-    run = await runtime.start_flow("RagFlow", {"question": QUESTION})
+    run = await runtime.start_flow("RagFlow", {"question": QUESTION, "rerank": "late"})
     await opened(run)
     await run.respond({"approved": False})
     await run
@@ -97,9 +97,11 @@ async def test_every_call_is_seen_in_the_history_and_small(
     assert {name: names.count(name) for name in names} == {
         "RagFlow.rewrite": 1,
         "RagFlow.embed": 1,
-        "RagFlow.search": 3,
-        "RagFlow.answer": 3,
-        "RagFlow.evaluate": 3,
+        "RagFlow.search": 4,
+        "RagFlow.rerank": 1,
+        "RagFlow.answer": 4,
+        "RagFlow.evaluate": 4,
+        "RagFlow.compare": 1,
         "RagFlow.select": 1,
         "RagFlow.publish": 1,
     }
@@ -115,7 +117,9 @@ async def test_progress_is_read_with_its_types(
     assert (await run)["status"] == "expired"
     events = [event async for event in run.stream_events()]
     stages = [event.stage for event in events if isinstance(event, RagProgress)]
-    assert {stage: stages.count(stage) for stage in stages} == {"rewrite": 2, "search": 3, "answer": 3, "evaluate": 3}
+    counts = {"rewrite": 2, "search": 3, "answer": 3, "evaluate": 3, "compare": 1}
+    assert {stage: stages.count(stage) for stage in stages} == counts
+    assert sum(isinstance(event, Evaluated) for event in events) == 3
 
 
 async def test_a_wrong_key_fails_the_run_under_its_name(runtime: TemporalRuntime, model: FakeOpenAI) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from activities.answering import ExtractiveAnswerer
 from activities.embeddings import PackagedEmbedder
 from activities.errors import ModelAuthError, ModelContextOverflow
+from activities.judging import EvidenceJudge
 from activities.knowledge import Knowledge
 from activities.llm import OpenAIChat
 from activities.outbox import Outbox
@@ -33,10 +35,10 @@ from tests.support.fake_openai import (
     refusal,
     text,
 )
-from tests.support.rag_model import kind_of, play
+from tests.support.rag_model import kind_of, play, verdict
 from tests.support.traced import traced
 from workflows.indexing import IndexFlow
-from workflows.rag import ApprovalRequested, RagFlow, RagProgress, RagResult
+from workflows.rag import ApprovalRequested, Evaluated, RagFlow, RagProgress, RagResult
 
 ROOT = Path(__file__).parents[2]
 QUESTION = "How long may a refund wait for approval by a person?"
@@ -147,6 +149,7 @@ async def test_a_reranked_strategy_is_added_where_it_is_wanted(
     knowing = Knowledge(
         embedder=indexed.embedder,
         answerer=indexed.answerer,
+        judge=indexed.judge,
         stores=lambda space: indexed.index("default"),
         rerankers=lambda kind: ChatReranker(chat),
     )
@@ -170,6 +173,17 @@ async def test_a_reranked_strategy_is_added_where_it_is_wanted(
     assert {"source", "start_line", "end_line"} <= metadata.keys()
 
 
+async def test_a_reranker_that_cannot_be_had_ends_the_run_at_once(
+    indexed: Knowledge, outbox: Outbox, model: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is searched or answered, with what to set."""
+    for variable in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(ModelAuthError, match="OPENAI_API_KEY"):
+        await RagFlow(indexed, outbox).run(question=QUESTION, rerank="chat")
+    assert {kind_of(request) for request in model.requests_to("/chat/completions")} == {"rewrite"}
+
+
 async def test_a_run_may_do_without_the_flow_s_reranker(indexed: Knowledge, outbox: Outbox) -> None:
     """`off` is what a flow without a reranker does."""
     handler = RagFlow(indexed, outbox, rerank="late").run(question=QUESTION, rerank="off")
@@ -191,6 +205,12 @@ async def test_a_question_may_be_about_some_folders_and_types(indexed: Knowledge
     await handler.cancel_run()
 
 
+async def test_a_folder_that_holds_nothing_answers_nothing(indexed: Knowledge, outbox: Outbox) -> None:
+    """No person is asked."""
+    result: RagResult = await RagFlow(indexed, outbox).run(question=QUESTION, folders=["nowhere"])
+    assert result.status == "unanswered"
+
+
 async def test_an_unknown_type_is_refused_at_the_door(indexed: Knowledge, outbox: Outbox) -> None:
     """The message lists those there are."""
     with pytest.raises(WorkflowRuntimeError, match=r"types\.0: .*'markdown', 'text', 'html' or 'pdf'"):
@@ -199,18 +219,55 @@ async def test_an_unknown_type_is_refused_at_the_door(indexed: Knowledge, outbox
 
 async def test_the_best_judged_answer_wins(indexed: Knowledge, outbox: Outbox, model: FakeOpenAI) -> None:
     """The scores decide, whatever the strategy."""
-    verdicts = iter([(0.5, 0.5), (0.9, 0.9), (0.1, 1.0)])
+    covers = iter([0.6, 0.9, 0.7])
 
     def responder(request: RecordedRequest) -> Reply:
-        if kind_of(request) == "judge":
-            grounded, complete = next(verdicts)
-            return json_text({"remarks": "", "grounded": grounded, "complete": complete})
-        return play(request)
+        return verdict(request, covered=next(covers)) if kind_of(request) == "judge" else play(request)
 
     model.responder = responder
     result = await answered(RagFlow(indexed, outbox), QUESTION, approved=True)
-    assert [score.grounded for score in result.scores] == [0.9, 0.5, 0.1]
+    assert [score.complete for score in result.scores] == [0.9, 0.7, 0.6]
     assert result.strategy == result.scores[0].strategy
+
+
+async def test_a_person_sees_what_bears_each_statement_out(indexed: Knowledge, outbox: Outbox) -> None:
+    """Each statement of the draft has its source's line; the result keeps that, and says what judged."""
+    handler = RagFlow(indexed, outbox).run(question=QUESTION)
+    request = await asked(handler)
+    assert [(one.supported, one.place) for one in request.statements] == [
+        (True, "refunds.md:7"),
+        (True, "refunds.md:7"),
+    ]
+    assert request.judge.startswith("chat model fake-chat")
+    await handler.respond({"approved": True})
+    result: RagResult = await handler
+    assert (result.statements, result.judge) == (request.statements, request.judge)
+    assert [part.covered for part in result.parts] == [True]
+    judged = [event async for event in handler.stream_events() if isinstance(event, Evaluated)]
+    assert {one.strategy: one.score.statements for one in judged} == dict.fromkeys(("dense", "sparse", "fused"), 2)
+
+
+async def test_answers_that_contradict_each_other_are_told(
+    indexed: Knowledge, outbox: Outbox, model: FakeOpenAI
+) -> None:
+    """Two strategies say different numbers: the person sees both, and the one that the source bears out is taken."""
+    wrong = ["A refund over 100 euros waits up to nine days for a person [1]."]
+    model.responder = lambda request: text(wrong.pop()) if kind_of(request) == "answer" and wrong else play(request)
+    judge = EvidenceJudge(PackagedEmbedder())
+    known = Knowledge(
+        embedder=indexed.embedder,
+        answerer=indexed.answerer,
+        judge=judge,
+        stores=lambda space: indexed.index("default"),
+    )
+    handler = RagFlow(known, outbox).run(question=QUESTION)
+    request = await asked(handler)
+    assert "three days" in request.answer
+    assert {one.kind for one in request.disagreements} >= {"contradicts"}
+    worst = request.scores[-1]
+    assert (worst.supported, worst.found) == (0, True)
+    assert worst.agreed == 0
+    await handler.cancel_run()
 
 
 async def test_limits_and_cut_streams_are_waited_out(indexed: Knowledge, outbox: Outbox, model: FakeOpenAI) -> None:
@@ -287,15 +344,17 @@ async def test_what_cannot_be_answered_says_what_to_do(
 
 
 @pytest.fixture(scope="module")
-def offline(tmp_path_factory: pytest.TempPathFactory) -> Knowledge:
+def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Knowledge]:
     """Knowledge without a key: packaged embeddings, quoted answers."""
     embedder = PackagedEmbedder()
     folder = tmp_path_factory.mktemp("vectors")
-    return Knowledge(
+    known = Knowledge(
         embedder=embedder,
         answerer=ExtractiveAnswerer(embedder),
         stores=lambda space: VectorStore(EdgeEngine(folder / space.replace(" ", "-"))),
     )
+    yield known
+    asyncio.run(known.close())
 
 
 @pytest.mark.parametrize(

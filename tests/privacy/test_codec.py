@@ -13,9 +13,10 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 
+from everstep.cli.checks_payloads import check_payloads
 from everstep.errors import PayloadStorageError, SettingsError, UnreadablePayloadError
 from everstep.temporal.privacy import PrivacySettings, PrivateCodec
-from tests.privacy.conftest import converter, write_ring
+from tests.privacy.conftest import KEYS, converter, write_ring
 
 VALUE = {"text": "tidewater " * 2000}
 
@@ -165,6 +166,22 @@ def test_a_codec_and_a_storage_of_ones_own_are_kept(ring: Path) -> None:
     assert type(both.payload_codec) is Own
     assert both.failure_converter_class is own.failure_converter_class
     assert both.external_storage is not None
+
+
+async def test_the_doctor_looks_at_keys_and_storage(ring: Path, tmp_path: Path) -> None:
+    """By a round trip; what is wrong comes with what to do."""
+    everything = {KEYS: str(ring), "EVERSTEP_STORAGE": str(tmp_path / "store")}
+    found = await check_payloads(everything)
+    assert [one.status for one in found] == ["ok", "ok", "ok"]
+    assert found[0].text == f"encryption: AES-256-GCM, key 2026-11 ({ring})"
+    assert [one.status for one in await check_payloads({})] == ["skipped"]
+    (tmp_path / "file").write_text("")
+    for wrong, remedy in (
+        ({KEYS: str(tmp_path / "none.json")}, "everstep keys new"),
+        ({"EVERSTEP_STORAGE": str(tmp_path / "file")}, "Make the directory writable"),
+    ):
+        (one,) = await check_payloads(everything | wrong)
+        assert (one.status, remedy in (one.remedy or "")) == ("failed", True), one
 
 
 def test_what_is_set_is_told_without_keys(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from temporalio.api.common.v1 import Payloads
 from temporalio.client import Client
 from temporalio.converter import DataConverter
 
+from everstep.cli.program import everstep_commands
+from everstep.errors import EverstepError
 from everstep.temporal.devserver import DevServer
 from everstep.temporal.serverprocess import find_temporal_binary, free_port
 from tests.privacy.conftest import converter, write_ring
@@ -111,6 +114,20 @@ async def test_payloads_are_decoded_and_encoded(codec: Codec) -> None:
     assert codec.ask("POST", "/decode", {"payloads": []})[:2] == (200, {"payloads": []})
 
 
+async def test_stored_payloads_are_got_when_somebody_looks(codec: Codec) -> None:
+    """The UI asks for references as they are, and later for what they stand for."""
+    large = os.urandom(4000).hex()
+    given = await codec.payloads(large, "wind")
+    status, found, _ = codec.ask("POST", "/decode?preserveStorageRefs=true", given)
+    assert status == 200
+    assert found["payloads"][0] == given["payloads"][0]
+    assert await DataConverter.default.decode(ParseDict(found, Payloads()).payloads[1:]) == ["wind"]
+    status, found, _ = codec.ask("POST", "/default/download", {"payloads": given["payloads"][:1]})
+    assert status == 200
+    assert await DataConverter.default.decode(ParseDict(found, Payloads()).payloads) == [large]
+    assert codec.ask("POST", "/download", given)[:2] == (400, "all payloads must be storage references\n")
+
+
 async def test_what_cannot_be_decoded_comes_back_as_it_is(codec: Codec, tmp_path: Path) -> None:
     """So that the rest of a history can be read."""
     foreign = await converter(write_ring(tmp_path / "other.json", "2026-12")).encode(["tide"])
@@ -162,6 +179,31 @@ def temporal(*arguments: str) -> dict[str, Any]:
     """What the `temporal` command prints, as JSON."""
     call = [find_temporal_binary(), *arguments, "-o", "json"]
     return json.loads(subprocess.run(call, capture_output=True, text=True, timeout=30, check=True).stdout)
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "reason"),
+    [
+        ((), {}, "Set EVERSTEP_CODEC_TOKEN"),
+        (("--no-token",), {"EVERSTEP_CODEC_TOKEN": "x"}, "--no-token goes with no EVERSTEP_CODEC_TOKEN"),
+        (("--no-token", "--host", "0.0.0.0"), {}, "127.0.0.1 only"),
+        (("--no-token", "--tls-cert", "a.pem"), {}, "--tls-cert and --tls-key"),
+        (("--no-token", "--tls-cert", "a.pem", "--tls-key", "b.pem"), {}, "no file a.pem"),
+        (("--no-token", "--origin", "*"), {}, "is no origin"),
+        (("--no-token", "--origin", "https://host/path"), {}, "is no origin"),
+        (("--no-token",), {"EVERSTEP_ENCRYPTION_KEYS": "/none.json"}, "everstep keys new"),
+    ],
+)
+def test_what_would_be_open_or_cannot_be_served_is_refused(
+    options: tuple[str, ...], environment: dict[str, str], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it listens; the message names the option or the setting."""
+    for name in ("EVERSTEP_CODEC_TOKEN", "EVERSTEP_ENCRYPTION_KEYS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(EverstepError, match=re.escape(reason)):
+        everstep_commands().main(["codec-server", *options], standalone_mode=False)
 
 
 async def test_the_temporal_command_reads_a_run(codec: Codec, dev_server: DevServer) -> None:

@@ -25,6 +25,8 @@ from everstep.errors import ResponseRefusedError, StepFailedError, UnreadablePay
 from everstep.temporal import TemporalRuntime
 from everstep.temporal.devserver import DevServer
 from everstep.temporal.obstacles import obstacles
+from everstep.temporal.schedule_view import find_schedule
+from everstep.temporal.schedules import Times, create_schedule
 from tests.privacy.conftest import converter
 from tests.support.waiting import until
 
@@ -122,7 +124,7 @@ async def place(tmp_path: Path, ring: Path) -> AsyncIterator[Place]:
 
 
 async def test_no_plaintext_on_the_server_or_in_logs(place: Place) -> None:
-    """Start, state, events, questions, answers, refusals, errors, tracebacks, a child, memo, results, summaries."""
+    """Start, state, events, questions, answers, refusals, errors, tracebacks, a child, memo, results, a schedule."""
     client = await place.client()
     runtime = TemporalRuntime(client, task_queue=QUEUE)
     good, bad = f"good-{uuid.uuid4().hex[:6]}", f"bad-{uuid.uuid4().hex[:6]}"
@@ -147,6 +149,11 @@ async def test_no_plaintext_on_the_server_or_in_logs(place: Place) -> None:
     with pytest.raises(StepFailedError, match=SECRET):
         await runtime.handle(bad)
 
+    await create_schedule(
+        client, "nightly", "Private", {"secret": SECRET}, times=Times(cron=["0 2 * * *"]), paused=True, timeout=60
+    )
+    assert (await find_schedule(client, "nightly")).start == {"secret": SECRET}
+
     # As a control: what is written in plain text would be found.
     plain = await place.client(key=False)
     await plain.start_workflow("Private", {"secret": PLAIN}, id="plain", task_queue="nobody", memo={"memo": PLAIN})
@@ -163,6 +170,7 @@ async def test_no_plaintext_on_the_server_or_in_logs(place: Place) -> None:
     assert (without.returncode, without.stdout) == (1, "")
     assert "EVERSTEP_ENCRYPTION_KEYS is not set here" in without.stderr
 
+    assert b"encryption of payloads: AES-256-GCM, key 2026-11" in place.log.read_bytes()
     assert b"Completing activity as failed" in place.log.read_bytes()  # it does log all that there is
     assert any(place.store.rglob("*")), "nothing was stored outside"
     place.server.stop()  # what it has kept in memory is in its files then

@@ -10,12 +10,14 @@ import pytest
 from temporalio.client import Client
 
 from everstep import Workflow, step
-from everstep.errors import SettingsError
+from everstep.errors import SettingsError, WorkflowRuntimeError
 from everstep.events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
 from everstep.temporal import EverstepPlugin, TemporalRuntime, serving
 from everstep.temporal.devserver import DevServer
+from everstep.temporal.live import put_query
 from everstep.temporal.obstacles import obstacles
-from everstep.testing import TimeSkippingEnvironment
+from everstep.temporal.runs import inbox
+from everstep.testing import TemporalEnvironment, TimeSkippingEnvironment
 from tests.privacy.conftest import KEYS, converter
 from tests.support.waiting import until
 
@@ -62,6 +64,10 @@ async def test_a_run_waits_for_a_worker_with_the_key(dev_server: DevServer, ring
         await until(told)
     async with serving(private, [Asks], task_queue=queue):
         await until(handler.requests, within=60)
+        with pytest.raises(WorkflowRuntimeError, match="Query handler for 'nothing' expected but not found"):
+            await put_query(private, handler.run_id, "nothing")
+        box = await inbox(bare, flow="Asks")  # who lacks the key sees that there is something, and why not what
+        assert "EVERSTEP_ENCRYPTION_KEYS is not set here" in box.silent[handler.run_id]
         await handler.respond({"approved": True})
         assert await handler is True
 
@@ -132,3 +138,14 @@ async def test_a_client_without_what_the_environment_asks_for_is_refused(
     TemporalRuntime(plugged)
     (payload,) = await plugged.data_converter.encode([7])
     assert payload.metadata["encoding"] == b"binary/encrypted"
+
+
+async def test_environments_of_tests_do_what_the_settings_ask_for(
+    dev_server: DevServer, ring: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A developer who has a key ring set runs tests as ever."""
+    monkeypatch.setenv(KEYS, str(ring))
+    async with await TemporalEnvironment.connect(dev_server.address) as environment:
+        handler = await environment.run(Asks, text="well?")
+        await environment.respond(handler, {"approved": True})
+        assert await handler is True

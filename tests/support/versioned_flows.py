@@ -84,6 +84,29 @@ def version_2() -> type[Workflow]:
     return OrderFlow
 
 
+def version_renamed() -> type[Workflow]:
+    """The first version with two steps under other names; the last says how it was called."""
+
+    class OrderFlow(Workflow):
+        @step
+        async def check(self, ev: StartEvent) -> Checked:
+            return Checked(order=ev.order)
+
+        @step(formerly=["price"])
+        async def value(self, ev: Checked) -> Priced:
+            return Priced(order=ev.order, price=30)
+
+        @step
+        async def ask(self, ev: Priced) -> Approve:
+            return Approve(order=ev.order, price=ev.price)
+
+        @step(formerly=["finish"])
+        async def close(self, ctx: Context, ev: Approved) -> StopEvent:
+            return StopEvent(result={"version": "renamed", "key": ctx.idempotency_key})
+
+    return OrderFlow
+
+
 def version_3() -> type[Workflow]:
     """The flow without the step that a waiting run needs next."""
 

@@ -11,7 +11,7 @@ from temporalio.client import Client
 from everstep import Workflow
 from everstep.temporal import TemporalRuntime, serving
 from everstep.temporal.handler import TemporalHandler
-from tests.support.versioned_flows import version_1, version_2, version_3
+from tests.support.versioned_flows import version_1, version_2, version_3, version_renamed
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -65,4 +65,15 @@ async def test_a_step_that_is_gone_waits_visibly_for_a_worker_that_has_it(client
         assert "waits for a worker that has it" in text
     async with serving(client, [version_1()], task_queue=task_queue, max_cached_workflows=0):
         assert await handler == {"version": 1, "approved": True, "priced_by": 1}
+    assert not await _task_failures(handler)
+
+
+async def test_a_renamed_step_runs_for_runs_that_knew_its_former_name(client: Client, task_queue: str) -> None:
+    """Under that name's idempotency keys: what an attempt before the redeploy has done is not done again."""
+    handler = await _waiting_run(client, task_queue, version_1())
+    async with serving(client, [version_renamed()], task_queue=task_queue, max_cached_workflows=0):
+        await handler.respond({"approved": True})
+        result = await handler
+    assert result["version"] == "renamed"
+    assert result["key"].startswith(f"{handler.run_id}/finish/")
     assert not await _task_failures(handler)

@@ -125,6 +125,7 @@ async def test_a_question_is_one_tree_over_a_killed_worker_and_a_day(
         "wait for a person: ApprovalRequested CHAIN",
         "RagFlow completed CHAIN",
         "chat fake-chat LLM",
+        "judge answer EVALUATOR",
         "embed all-MiniLM-L6-v2-int8 EMBEDDING",
         "search by meaning RETRIEVER",
         "search by words RETRIEVER",

@@ -32,8 +32,7 @@ class PrivateFailureConverter(DefaultFailureConverter):
 
 
 def _tells_of_a_worker(exception: BaseException) -> bool:
-    return (
-        isinstance(exception, ApplicationError)
-        and exception.type == "NotFoundError"
-        and "is not registered on this worker" in exception.message
-    )
+    """Whether a worker lacks a flow or a flow a query: names only, which whoever asks reads without decoding."""
+    if isinstance(exception, ApplicationError):
+        return exception.type == "NotFoundError" and "is not registered on this worker" in exception.message
+    return type(exception) is RuntimeError and str(exception).startswith("Query handler for ")

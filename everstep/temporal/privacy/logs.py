@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 
 from everstep.temporal.privacy.failures import OF_SETTINGS
 
@@ -42,12 +43,18 @@ class ContentFilter(logging.Filter):
         return True
 
 
-def keep_contents_out() -> None:
-    """Have the SDK's loggers keep contents out, from now on and in this process."""
-    for name in _LOGGERS:
-        logger = logging.getLogger(name)
-        if not any(isinstance(one, ContentFilter) for one in logger.filters):
-            logger.addFilter(ContentFilter())
+@contextmanager
+def contents_kept_out() -> Generator[None]:
+    """Have the SDK's loggers keep contents out, all over this process, while a worker runs that has a key."""
+    own = ContentFilter()  # each worker has its own: what one has taken out already is left alone by the others
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    for logger in loggers:
+        logger.addFilter(own)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(own)
 
 
 def _chain(error: BaseException) -> list[BaseException]:

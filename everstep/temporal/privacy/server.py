@@ -8,11 +8,12 @@ from __future__ import annotations
 import hmac
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.api.sdk.v1.external_storage_pb2 import ExternalStorageReference
 from temporalio.common import RawValue
 from temporalio.converter import DataConverter
 
@@ -25,14 +26,25 @@ LARGEST_REQUEST = 64_000_000
 """Bytes of the largest request that is read."""
 
 _HEADERS = ("authorization", "authorization-extras", "content-type", "x-namespace")
+_REFERENCE = ExternalStorageReference.DESCRIPTOR.full_name.encode()
+_Work = Callable[[list[Payload], Mapping[str, str]], Awaitable[list[Payload]]]
+
+
+class _RefusedError(Exception):
+    """A request is none; `status` is what HTTP calls it."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 def codec_app(converter: DataConverter, *, tokens: Sequence[str], origins: Sequence[str]) -> Any:
     """The server as an ASGI application.
 
-    ``POST /decode`` and ``/encode`` take and give ``{"payloads": […]}``, also below the name of a namespace; ``GET
-    /livez`` says that it is there. What cannot be decoded comes back as it was, so that the rest of a history is
-    readable.
+    ``POST /decode`` and ``/encode`` take and give ``{"payloads": […]}``, also below the name of a namespace. What is
+    stored elsewhere is got for ``/decode``, but with ``?preserveStorageRefs=true``, as the UI asks: that gets it by
+    ``/download`` when somebody wants to see it. What cannot be decoded comes back as it was, so that the rest of a
+    history is readable. ``GET /livez`` says that the server is there.
 
     Args:
         converter: with the codec and the storage of the workers.
@@ -54,19 +66,14 @@ def codec_app(converter: DataConverter, *, tokens: Sequence[str], origins: Seque
         raise MissingExtraError("codec-server", "starlette") from error
     _check_origins(origins)
 
-    def answering(work: Callable[[list[Payload]], Awaitable[list[Payload]]]) -> Callable[[Request], Awaitable[Any]]:
+    def answering(work: _Work) -> Callable[[Request], Awaitable[Any]]:
         async def answer(request: Request) -> Any:
-            if not _permitted(request.headers.get("authorization", ""), tokens):
-                headers = {"WWW-Authenticate": "Bearer"}
-                return PlainTextResponse("the token is missing or wrong\n", status_code=401, headers=headers)
-            body = await _read(request.stream())
-            if body is None:
-                return PlainTextResponse(f"more than {LARGEST_REQUEST} bytes\n", status_code=413)
-            payloads = _parsed(body)
-            if payloads is None:
-                return PlainTextResponse('send {"payloads": […]}, as Temporal writes them\n', status_code=400)
             try:
-                done = await work(payloads)
+                _require_token(request.headers.get("authorization", ""), tokens)
+                done = await work(_parsed(await _read(request.stream())), request.query_params)
+            except _RefusedError as error:
+                headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+                return PlainTextResponse(f"{error}\n", status_code=error.status, headers=headers)
             except EverstepError as error:
                 _log.warning("%s", error)
                 return PlainTextResponse(f"{error}\n", status_code=502)
@@ -77,64 +84,79 @@ def codec_app(converter: DataConverter, *, tokens: Sequence[str], origins: Seque
     async def alive(_: Request) -> Any:
         return PlainTextResponse("ok\n")
 
-    decode, encode = (
-        answering(lambda payloads: _decoded(converter, payloads)),
-        answering(lambda payloads: _encoded(converter, payloads)),
-    )
+    codec = _Codec(converter)
     routes = [Route("/livez", alive, methods=["GET"])]
-    for prefix in ("", "/{namespace}"):
-        routes += [Route(f"{prefix}/decode", decode, methods=["POST"])]
-        routes += [Route(f"{prefix}/encode", encode, methods=["POST"])]
+    for name, work in {"decode": codec.decode, "download": codec.download, "encode": codec.encode}.items():
+        for path in (f"/{name}", f"/{{namespace}}/{name}"):
+            routes.append(Route(path, answering(work), methods=["POST"]))
     cors = Middleware(
         CORSMiddleware,
         allow_origins=list(origins),
         allow_methods=["POST"],
         allow_headers=_HEADERS,
+        allow_credentials=True,  # for a proxy in front that knows its users by cookies; origins are always named
         allow_private_network=True,  # a UI elsewhere may ask a codec server on this machine
     )
     return Starlette(routes=routes, middleware=[cors])
 
 
-def _parsed(body: bytes) -> list[Payload] | None:
-    try:
-        data: Any = json.loads(body)
-        if not isinstance(data, dict):
-            return None
-        return list(ParseDict(cast("dict[str, Any]", data), Payloads()).payloads)
-    except (ParseError, ValueError):
-        return None
+class _Codec:
+    def __init__(self, converter: DataConverter) -> None:
+        self._converter = converter
 
+    async def decode(self, payloads: list[Payload], query: Mapping[str, str]) -> list[Payload]:
+        preserve = query.get("preserveStorageRefs", "").lower() == "true"
+        return [one if preserve and _is_reference(one) else await self._decoded(one) for one in payloads]
 
-async def _decoded(converter: DataConverter, payloads: list[Payload]) -> list[Payload]:
-    out: list[Payload] = []
-    for payload in payloads:
+    async def download(self, payloads: list[Payload], _: Mapping[str, str]) -> list[Payload]:
+        if not all(map(_is_reference, payloads)):
+            raise _RefusedError(400, "all payloads must be storage references")
+        return await self._values(payloads)
+
+    async def encode(self, payloads: list[Payload], _: Mapping[str, str]) -> list[Payload]:
+        return await self._converter.encode([RawValue(payload) for payload in payloads]) if payloads else []
+
+    async def _decoded(self, payload: Payload) -> Payload:
         try:
-            values: list[RawValue] = await converter.decode([payload], [RawValue])
-            out.append(values[0].payload)
+            return (await self._values([payload]))[0]
         except Exception as error:
             why = str(error) if isinstance(error, EverstepError) else type(error).__name__
             _log.warning("a payload is given back as it is: %s", why)
-            out.append(payload)
-    return out
+            return payload
+
+    async def _values(self, payloads: list[Payload]) -> list[Payload]:
+        values: list[RawValue] = await self._converter.decode(payloads, [RawValue] * len(payloads))
+        return [value.payload for value in values]
 
 
-async def _encoded(converter: DataConverter, payloads: list[Payload]) -> list[Payload]:
-    return await converter.encode([RawValue(payload) for payload in payloads]) if payloads else []
+def _is_reference(payload: Payload) -> bool:
+    return payload.metadata.get("messageType") == _REFERENCE
 
 
-def _permitted(header: str, tokens: Sequence[str]) -> bool:
+def _require_token(header: str, tokens: Sequence[str]) -> None:
     scheme, _, given = header.partition(" ")
     right = [hmac.compare_digest(given.strip().encode(), token.encode()) for token in tokens]
-    return not tokens or (scheme.lower() == "bearer" and any(right))
+    if tokens and not (scheme.lower() == "bearer" and any(right)):
+        raise _RefusedError(401, "the token is missing or wrong")
 
 
-async def _read(stream: Any) -> bytes | None:
+async def _read(stream: Any) -> bytes:
     body = bytearray()
     async for part in stream:
         body += part
         if len(body) > LARGEST_REQUEST:
-            return None
+            raise _RefusedError(413, f"more than {LARGEST_REQUEST} bytes")
     return bytes(body)
+
+
+def _parsed(body: bytes) -> list[Payload]:
+    try:
+        data: Any = json.loads(body)
+        if isinstance(data, dict):
+            return list(ParseDict(cast("dict[str, Any]", data), Payloads()).payloads)
+    except (ParseError, ValueError):
+        pass
+    raise _RefusedError(400, 'send {"payloads": […]}, as Temporal writes them')
 
 
 def _check_origins(origins: Sequence[str]) -> None:

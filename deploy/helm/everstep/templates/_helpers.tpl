@@ -99,6 +99,7 @@ triggers:
     name: busy
     metadata:
       serverAddress: {{ $scaling.prometheus }}
-      query: {{ printf `sum(max_over_time(temporal_worker_task_slots_used{worker_type="ActivityWorker",task_queue="%s"%s}[10m]))` .worker.taskQueue $build | squote }}
+      query: {{ printf `sum(temporal_worker_task_slots_used{worker_type="ActivityWorker",namespace="%s",task_queue="%s"%s})` .root.Values.temporal.namespace .worker.taskQueue $build | squote }}
       threshold: {{ mulf $scaling.busySlots .worker.maxConcurrentSteps | int | quote }}
+      ignoreNullValues: "false"
 {{- end }}

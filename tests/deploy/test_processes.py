@@ -1,4 +1,4 @@
-"""The rendered worker as a process of this machine: its command, its environment, its probes, its end."""
+"""The rendered pods as processes of this machine: their commands, their environments, their probes, their ends."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 import temporalio.bridge
@@ -36,43 +37,40 @@ def free_port() -> int:
 
 
 class Pod:
-    """The one pod of the overlay `dev`, with the addresses of this machine instead of the cluster's."""
+    """A pod of an overlay, with other values for the settings that name places of the cluster."""
 
-    def __init__(self, address: str, queue: str, data: Path) -> None:
-        ((_, template),) = pod_templates("dev")
+    def __init__(self, overlay: str, name: str, **settings: str) -> None:
+        template = dict(pod_templates(overlay))[name]
         self.spec: Json = template["spec"]
         (self.container,) = self.spec["containers"]
         self.ports = {port["name"]: free_port() for port in self.container["ports"]}
-        settings = {name: value for name, value in settings_of("dev", template).items() if value is not None}
-        self.environment = plain_environment(
-            **{
-                **settings,
-                "TEMPORAL_ADDRESS": address,
-                "TEMPORAL_TASK_QUEUE": queue,
-                "EVERSTEP_HEALTH_ADDRESS": f"127.0.0.1:{self.ports['health']}",
-                "OTEL_EXPORTER_PROMETHEUS_HOST": "127.0.0.1",
-                "OTEL_EXPORTER_PROMETHEUS_PORT": str(self.ports["metrics"]),
-                "EVERSTEP_FLOWS": "workflows/approval.py",
-                "EVERSTEP_LEDGER": str(data / "ledger.db"),
-            }
-        )
+        own = {key: value for key, value in settings_of(overlay, template).items() if value is not None}
+        self.environment = plain_environment(**{**own, **settings})
+
+    def command(self) -> list[str]:
+        """That of its container, at addresses of this machine."""
+        program, *words = self.container["command"]
+        places = {"0.0.0.0": "127.0.0.1"}
+        places |= {str(port["containerPort"]): str(self.ports[port["name"]]) for port in self.container["ports"]}
+        return [str(Path(sys.executable).parent / program), *(str(places.get(word, word)) for word in words)]
 
     @contextmanager
     def running(self, log: Path) -> Iterator[subprocess.Popen[bytes]]:
         """Its container's command, as a process."""
-        command = [str(Path(sys.executable).parent / self.container["command"][0]), *self.container["command"][1:]]
         with log.open("wb") as out:
-            process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=out, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(
+                self.command(), cwd=ROOT, env=self.environment, stdout=out, stderr=subprocess.STDOUT
+            )
         try:
             yield process
         finally:
             process.kill()
             process.wait()
 
-    def get(self, path: str, port: str) -> tuple[int, str]:
-        """Status and text of a page of the pod; status 0 where nobody listens."""
+    def get(self, path: str, port: str, body: bytes | None = None) -> tuple[int, str]:
+        """Status and text of a page of the pod, or of what it says to a body; status 0 where nobody listens."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[port]}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[port]}{path}", body, timeout=5) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -99,7 +97,19 @@ def queries() -> str:
 
 async def test_the_rendered_worker_runs(dev_server: DevServer, client: Client, tmp_path: Path) -> None:
     """It passes its probes, runs a flow, tells the metrics that alerts need, and ends in its grace period."""
-    pod = Pod(dev_server.address, f"q-{uuid.uuid4().hex[:8]}", tmp_path)
+    health, metrics = free_port(), free_port()
+    pod = Pod(
+        "dev",
+        "everstep-worker-general",
+        TEMPORAL_ADDRESS=dev_server.address,
+        TEMPORAL_TASK_QUEUE=f"q-{uuid.uuid4().hex[:8]}",
+        EVERSTEP_HEALTH_ADDRESS=f"127.0.0.1:{health}",
+        OTEL_EXPORTER_PROMETHEUS_HOST="127.0.0.1",
+        OTEL_EXPORTER_PROMETHEUS_PORT=str(metrics),
+        EVERSTEP_FLOWS="workflows/approval.py",
+        EVERSTEP_LEDGER=str(tmp_path / "ledger.db"),
+    )
+    pod.ports = {"health": health, "metrics": metrics}
     log = tmp_path / "log"
     with pod.running(log) as process:
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
@@ -120,6 +130,23 @@ async def test_the_rendered_worker_runs(dev_server: DevServer, client: Client, t
     for name in set(re.findall(r"\b(?:everstep|temporal)_[a-z_]+\b", queries())) - told:
         assert name.startswith("temporal_"), name
         assert name.removeprefix("temporal_").removesuffix("_total").encode() in bridge.read_bytes(), name
-    for label, pattern in re.findall(r'(operation|worker_type|outcome)=~?"([^"]+)"', queries()):
+    for label, pattern in re.findall(r'(operation|worker_type|outcome|namespace)=~?"([^"]+)"', queries()):
         values = re.findall(rf'{label}="([^"]+)"', scraped)
         assert pattern == "failed" or any(re.fullmatch(pattern, value) for value in values), (label, pattern)
+
+
+async def test_the_rendered_codec_server_runs(tmp_path: Path) -> None:
+    """It passes its probes, its key ring in a file as a Secret gives it, and decodes for nobody without token."""
+    ring = tmp_path / "keys.json"
+    everstep = str(Path(sys.executable).parent / "everstep")
+    await asyncio.to_thread(subprocess.run, [everstep, "keys", "new", str(ring)], check=True, capture_output=True)
+    ring.chmod(0o440)
+    pod = Pod("production", "everstep-codec", EVERSTEP_ENCRYPTION_KEYS=str(ring), EVERSTEP_CODEC_TOKEN="secret")
+    log = tmp_path / "log"
+    with pod.running(log) as process:
+        for probe in ("readinessProbe", "livenessProbe"):
+            assert await asyncio.to_thread(pod.succeeds, probe), f"{probe}: {log.read_text()}"
+        assert await asyncio.to_thread(pod.get, "/decode", "http", b'{"payloads": []}') == (401, ANY)
+        process.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(process.wait, pod.spec["terminationGracePeriodSeconds"])
+    assert "https://temporal.example.com" in log.read_text()
