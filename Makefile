@@ -6,11 +6,16 @@ BIN := .venv/bin
 JOBS ?= 3
 PYTEST := $(BIN)/python -m pytest -q
 
+<<<<<<< HEAD
 # Where this is set, every process compiles what it imports: half a second for each worker, starter and test process.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test collect test-fast test-slow test-traces simulate phoenix lint format types layers lock bench
 .PHONY: dev-server worker clean docs docs-serve image manifests test-deploy test-s3 eval
+=======
+.PHONY: help setup demo test test-fast test-slow test-traces simulate phoenix lint format types layers lock bench
+.PHONY: dev-server worker clean docs docs-serve image manifests test-deploy test-storage eval
+>>>>>>> main
 
 help: ## show this list
 	@echo 'everstep: event-driven workflows, run durably on Temporal'
@@ -42,7 +47,7 @@ test-traces: setup ## traces of runs in a real Phoenix, which is installed first
 	@bash scripts/phoenix setup
 	$(PYTEST) -m phoenix $(ARGS)
 
-test-s3: setup ## payloads in a real S3-compatible server, SeaweedFS, which is installed first (147 MB)
+test-storage: setup ## payloads in a real S3-compatible server, SeaweedFS, which is installed first (147 MB)
 	@bash scripts/s3-server
 	$(PYTEST) -m s3 $(ARGS)
 
