@@ -6,16 +6,11 @@ BIN := .venv/bin
 JOBS ?= 3
 PYTEST := $(BIN)/python -m pytest -q
 
-<<<<<<< HEAD
 # Where this is set, every process compiles what it imports: half a second for each worker, starter and test process.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test collect test-fast test-slow test-traces simulate phoenix lint format types layers lock bench
-.PHONY: dev-server worker clean docs docs-serve image manifests test-deploy test-s3 eval
-=======
-.PHONY: help setup demo test test-fast test-slow test-traces simulate phoenix lint format types layers lock bench
 .PHONY: dev-server worker clean docs docs-serve image manifests test-deploy test-storage eval
->>>>>>> main
 
 help: ## show this list
 	@echo 'everstep: event-driven workflows, run durably on Temporal'
