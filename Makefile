@@ -7,7 +7,7 @@ JOBS ?= 3
 PYTEST := $(BIN)/python -m pytest -q
 
 .PHONY: help setup demo test test-fast test-slow test-traces simulate phoenix lint format types layers lock bench
-.PHONY: dev-server worker clean docs docs-serve image manifests test-deploy test-s3 eval
+.PHONY: dev-server worker clean docs docs-serve image manifests test-deploy test-storage eval
 
 help: ## show this list
 	@echo 'everstep: event-driven workflows, run durably on Temporal'
@@ -40,7 +40,7 @@ test-traces: setup ## traces of runs in a real Phoenix, which is installed first
 	@bash scripts/phoenix setup
 	$(PYTEST) -m phoenix $(ARGS)
 
-test-s3: setup ## payloads in a real S3-compatible server, SeaweedFS, which is installed first (147 MB)
+test-storage: setup ## payloads in a real S3-compatible server, SeaweedFS, which is installed first (147 MB)
 	@bash scripts/s3-server
 	$(PYTEST) -m s3 $(ARGS)
 

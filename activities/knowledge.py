@@ -5,6 +5,7 @@ Rule: importing this module imports no model client, no engine and no model; onl
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
@@ -55,6 +56,10 @@ class Knowledge:
         self._built: dict[Reranking, Reranker] = {}
         self._indexes: dict[str, VectorStore] = {}
         self._building = threading.RLock()
+
+    async def load(self) -> None:
+        """Builds the embedder in a thread: its first use imports for seconds, and would hold the loop of all steps."""
+        await asyncio.to_thread(lambda: self.embedder)
 
     @property
     def embedder(self) -> Embedder:

@@ -101,6 +101,7 @@ class Shop:
     @tool(retry_policy=RETRIES)
     async def search_handbook(self, query: Annotated[str, Field(description="What to look for.")]) -> str:
         """Search the handbook; gives numbered passages with the places where they stand."""
+        await self._knowledge.load()
         store = self._knowledge.index(self._index)
         if await store.count() == 0:
             raise ToolError(f"the handbook is empty: nothing was indexed as {self._index!r}")

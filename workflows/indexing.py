@@ -126,6 +126,7 @@ class IndexFlow(Workflow):
     @step(retry_policy=RETRIES, timeout=300)
     async def scan(self, ctx: Context, ev: IndexFolder | ScanOn) -> list[IndexFile | RemoveFile]:
         """Compare the folder with the index."""
+        await self.knowledge.load()
         if isinstance(ev, IndexFolder):
             sizes = (ev.chunking or self._chunking).within(self.knowledge.embedder.max_tokens)
             asked = {"folder": ev.folder, "paths": ev.paths, "index": ev.index, "chunking": sizes.model_dump()}
@@ -152,6 +153,7 @@ class IndexFlow(Workflow):
     @step(num_workers=4, retry_policy=RETRIES, timeout=900)
     async def index_file(self, ctx: Context, ev: IndexFile) -> FileDone:
         """Read, cut, embed and store one document."""
+        await self.knowledge.load()
         job: dict[str, Any] = await ctx.store.get("job")
         store = self.knowledge.index(job["index"])
         try:

@@ -217,6 +217,7 @@ class RagFlow(Workflow):
     @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
     async def rewrite(self, ctx: Context, ev: Ask) -> Rewritten | RagResult:
         """Find other ways to search for the answer."""
+        await self.knowledge.load()
         answerer = self.knowledge.answerer
         await ctx.store.set("ask", ev)
         await ctx.store.set("model", answerer.describe())
@@ -230,6 +231,7 @@ class RagFlow(Workflow):
     @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
     async def embed(self, ctx: Context, ev: Rewritten) -> list[Search] | RagResult:
         """Turn the queries into vectors, and search in several ways side by side."""
+        await self.knowledge.load()
         index: str = await ctx.store.get("ask.index")
         if await self.knowledge.index(index).count() == 0:
             return await _unanswered(ctx, f"The index {index!r} is empty: run IndexFlow with index={index!r} first.")
@@ -250,6 +252,7 @@ class RagFlow(Workflow):
         # A run that an older version began has no word on folders and types.
         where = Where(tuple(ask.get("folders", ())), tuple(ask.get("types", ())))
         limit = CANDIDATES if ev.strategy == "reranked" else _passages(ask)
+        await self.knowledge.load()
         store = self.knowledge.index(ask["index"])
         found = await searched(store, ev.strategy, ev.queries, ev.vectors, limit, where)
         ctx.write_event_to_stream(RagProgress(stage="search", strategy=ev.strategy, text=_places(found)))

@@ -112,6 +112,31 @@ def test_pages_of_a_pdf_are_known(tmp_path: Path) -> None:
     assert read_document(written(tmp_path / "a.md", "One.")).page_of(1) is None
 
 
+def test_larger_type_in_a_pdf_is_a_heading(tmp_path: Path) -> None:
+    """A line that stands above others in larger type is one, by its size of a higher or lower order."""
+    texts = [
+        "Handbook",
+        "Written for all of us.",
+        "Refunds",
+        "Large ones wait for a person.",
+        "They expire.",
+        "The end",
+    ]
+    content = pdf_of([(72, 700 - 30 * n, text) for n, text in enumerate(texts)])
+    for place, size in ((b"700", b"24"), (b"640", b"16"), (b"550", b"16")):
+        content = content.replace(b"/F1 12 Tf 72 " + place, b"/F1 " + size + b" Tf 72 " + place)
+    document = read_document(written(tmp_path / "p.pdf", content))
+    assert [line.text for line in document.lines if line.text] == [
+        "# Page 1",
+        "## Handbook",
+        "Written for all of us.",
+        "#### Refunds",
+        "Large ones wait for a person.",
+        "They expire.",
+        "The end",
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from everstep.errors import SettingsError, UnreadablePayloadError
-from everstep.temporal.privacy import KeyRing, Sealer, find_keys
+from everstep.temporal.privacy import KeyRing, Keys, Sealer, find_keys
 from tests.privacy.conftest import write_ring
 
 HOOK = "tests.privacy.test_keys:from_service"
@@ -132,6 +132,21 @@ def test_a_ring_that_is_broken_while_in_use_is_not_taken_up(ring: Path, caplog: 
     ring.write_text("{")
     assert running.open(*running.seal(b"tide")) == b"tide"
     assert "no JSON" in caplog.text
+
+
+def test_made_up_ids_do_not_ask_the_key_service_each_time() -> None:
+    """Whoever can send payloads could have it asked thousands of times."""
+    asked: list[int] = []
+
+    def load() -> KeyRing:
+        asked.append(1)
+        return KeyRing("a", {"a": KEY})
+
+    sealer = Sealer(Keys(load))
+    for number in range(20):
+        with pytest.raises(UnreadablePayloadError):
+            sealer.open(f"made-up-{number}", bytes(50))
+    assert len(asked) == 2
 
 
 def test_a_key_that_the_ring_lacks_is_named(tmp_path: Path) -> None:

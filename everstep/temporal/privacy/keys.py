@@ -31,6 +31,9 @@ KEY_BYTES = 32
 LOOK_SECONDS = 5.0
 """How long a process may go on with the ring that it knows, after its file has changed."""
 
+ASK_SECONDS = 1.0
+"""How often, at most, a ring is read again because a payload names a key that it lacks."""
+
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HOOK = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -118,6 +121,7 @@ class Keys:
         self.ring = load()
         self._seen = None if stamp is None else stamp()
         self._looked = time.monotonic()
+        self._asked = -ASK_SECONDS
 
     def current(self) -> tuple[str, bytes]:
         """The id and the key to encrypt with."""
@@ -159,8 +163,11 @@ class Keys:
 
     def _read_again(self, wanted: str | None) -> None:
         with self._lock:
-            if wanted is not None and wanted in self.ring.keys:
-                return  # another thread was first
+            if wanted is not None:
+                now = time.monotonic()
+                if wanted in self.ring.keys or now - self._asked < ASK_SECONDS:
+                    return  # another thread was first; or somebody sends payloads with ids that he has made up
+                self._asked = now
             try:
                 self._seen = None if self._stamp is None else self._stamp()
                 self.ring = self._load()
