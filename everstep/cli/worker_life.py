@@ -45,6 +45,7 @@ async def live(found: Sequence[Found], settings: WorkerSettings) -> None:
         CommandError: it cannot go on; with the exit code.
         EverstepError: it cannot begin.
     """
+    deployment_from(os.environ)  # what is wrong with that need not wait for a server
     watch = LoopWatch()
     watch.add("worker's", asyncio.get_running_loop(), threading.get_ident())
     health = WorkerHealth(watch, settings.liveness_bound)

@@ -132,3 +132,10 @@ def test_a_namespace_that_is_not_there_is_named(shell: Shell) -> None:
     listed = shell.starter("list", TEMPORAL_NAMESPACE="nowhere")
     assert "TEMPORAL_NAMESPACE" in listed.err
     assert ".." not in listed.err
+
+
+def test_half_a_version_of_a_deployment_is_refused(shell: Shell) -> None:
+    """Before anything is asked of a server: it would take work that is not its own."""
+    half = {"TEMPORAL_DEPLOYMENT_NAME": "shop", "TEMPORAL_ADDRESS": "127.0.0.1:1"}
+    ended = shell.call("worker.py", "--flows", str(SHOP), **half)
+    assert (ended.code, "TEMPORAL_WORKER_BUILD_ID is not" in ended.err) == (2, True), ended.err

@@ -1,4 +1,4 @@
-"""Large payloads in a bucket of SeaweedFS, a real S3-compatible server that runs as a process: `make test-s3`."""
+"""Large payloads in a bucket of SeaweedFS, a real S3-compatible server that runs as a process: `make test-storage`."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class S3Server:
 @pytest.fixture
 def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     """A server, and the credentials for it."""
-    assert WEED.exists(), "install SeaweedFS by `bash scripts/s3-server`, or run `make test-s3`"
+    assert WEED.exists(), "install SeaweedFS by `bash scripts/s3-server`, or run `make test-storage`"
     folder = tmp_path / "weed"
     folder.mkdir()
     who = {"accessKey": "everstep", "secretKey": "a-secret"}
