@@ -55,7 +55,7 @@ class PrivateCodec(PayloadCodec):
         """See the base class."""
         if self._sealer is None and self._compress_above is None:
             return list(payloads)
-        return await _worked(self._encoded, payloads, thread=False)
+        return await _worked(self._encoded, payloads, thread=self._sealer is not None and self._sealer.keys.due())
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """See the base class.
