@@ -14,11 +14,12 @@ async def test_a_watch_that_is_taken_up_again_at_once_costs_nothing() -> None:
     watch, loop = LoopWatch(), asyncio.get_running_loop()
     watch.add("worker's", loop, threading.get_ident())
     await asyncio.sleep(0.05)
+    spent = 0.0
+    for _ in range(10):
+        watch.remove(loop)
+        watch.add("worker's", loop, threading.get_ident())
+        began = time.process_time()
+        await asyncio.sleep(0.05)
+        spent += time.process_time() - began
     watch.remove(loop)
-    watch.add("worker's", loop, threading.get_ident())
-    began = time.process_time()
-    await asyncio.sleep(0.4)
-    spent = time.process_time() - began
-    assert watch.silent()["worker's"] < 0.4
-    watch.remove(loop)
-    assert spent < 0.2
+    assert spent < 0.1, "of half a second"
