@@ -81,6 +81,7 @@ types: setup ## pyright, strict for everstep/
 	@$(BIN)/pyright
 
 collect: layers  # while pyright has one core: what all processes of the lanes would compile at once otherwise
+	@mkdir -p .everstep
 	@$(PYTEST) --collect-only -q > .everstep/collected.txt || { tail -40 .everstep/collected.txt; exit 1; }
 
 layers: setup ## who may import whom

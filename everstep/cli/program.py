@@ -70,7 +70,7 @@ _RUNS = (
 )
 _DOCTOR = Entry("doctor", "doctor:doctor", "Look at all that runs need; say what is wrong and what to do.", "Server")
 # `everstep` has one command `graph` for both; `starter.py` knows runs only.
-_RUN_GRAPH = Entry("graph", "graph:run_graph", "Draw the way that a run took.", "Runs")
+_RUN_GRAPH = Entry("graph", "graph_run:run_graph", "Draw the way that a run took.", "Runs")
 _WORKER = Entry("worker", "serve:worker", "Serve flows: run their steps.", "Server")
 _TOOLS = (
     Entry("dev", "dev:dev", "Start, find or stop the embedded Temporal dev server.", "Development"),
@@ -124,11 +124,16 @@ def load(entry: Entry, command: str | None = None) -> Any:
     command = command or f"{called_as()} {entry.name}"
     if entry.commands:
         return table(entry.summary, entry.commands, command)
-    module, _, name = entry.function.partition(":")
-    function = getattr(importlib.import_module(f"everstep.cli.{module}"), name)
+    function = command_function(entry.function)
     app = typer.Typer(add_completion=False, rich_markup_mode="rich")
     app.command(entry.name, help=_help(function, command), context_settings=_CONTEXT, epilog=EXIT_CODES_HELP)(function)
     return get_command(app)
+
+
+def command_function(place: str) -> Any:
+    """The function `module:name` of this package, imported now."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(f"everstep.cli.{module}"), name)
 
 
 def _help(function: Any, command: str) -> str:

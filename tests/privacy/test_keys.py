@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from everstep.temporal.privacy import KeyRing, Keys, Sealer, find_keys
 from tests.privacy.conftest import write_ring
 
 HOOK = "tests.privacy.test_keys:from_service"
-KEY = os.urandom(32)
+KEY = bytes(range(32))  # a constant: it stands in the names of tests, which all processes must agree on
 GIVEN: dict[str, Any] = {"current": "kms-1", "keys": {"kms-1": base64.b64encode(KEY).decode()}}
 
 
