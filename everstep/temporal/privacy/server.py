@@ -9,6 +9,7 @@ import hmac
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
@@ -18,6 +19,7 @@ from temporalio.common import RawValue
 from temporalio.converter import DataConverter
 
 from everstep.errors import EverstepError, MissingExtraError, SettingsError
+from everstep.temporal.privacy.codec import PrivateCodec
 
 _log = logging.getLogger("everstep.codec")
 
@@ -25,8 +27,9 @@ TOKEN_SETTING, ORIGINS_SETTING = "EVERSTEP_CODEC_TOKEN", "EVERSTEP_CODEC_ORIGINS
 LARGEST_REQUEST = 64_000_000
 """Bytes of the largest request that is read."""
 
-LARGEST_ANSWER = 64_000_000
-"""Bytes of payloads in an answer, above which no more are decoded: compressed ones may grow a thousandfold."""
+LARGEST_ANSWER = 32_000_000
+"""Bytes of payloads in an answer, above which no more are decoded: compressed ones may grow a thousandfold. There is
+room for the largest that storage takes; some six times as much memory is used."""
 
 _HEADERS = ("authorization", "authorization-extras", "content-type", "x-namespace")
 _REFERENCE = ExternalStorageReference.DESCRIPTOR.full_name.encode()
@@ -108,6 +111,8 @@ def codec_app(
 
 class _Codec:
     def __init__(self, converter: DataConverter, largest: int) -> None:
+        if isinstance(converter.payload_codec, PrivateCodec):
+            converter = replace(converter, payload_codec=converter.payload_codec.bounded(largest))
         self._converter = converter
         self._largest = largest
 
