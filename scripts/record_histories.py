@@ -43,7 +43,8 @@ async def record(folder: Path) -> None:
                 return serving(client, LATER_FLOWS, task_queue=queue, limits=limits)
 
             await run.drive(begun, serve)
-            await write(client, folder, name)
+            for run_id in (name, *(f"{name}/{child}" for child in run.children)):
+                await write(client, folder, run_id)
 
 
 async def write(client: Client, folder: Path, name: str) -> None:
@@ -53,7 +54,7 @@ async def write(client: Client, folder: Path, name: str) -> None:
     for run in sorted(runs, key=lambda run: run.start_time):
         number += 1
         history = await client.get_workflow_handle(name, run_id=run.run_id).fetch_history()
-        (folder / f"{name}.{number}.json").write_text(history.to_json() + "\n")
+        (folder / f"{name.replace('/', '-')}.{number}.json").write_text(history.to_json() + "\n")
     print(f"{name}: {number} execution{'s' if number > 1 else ''}")
 
 

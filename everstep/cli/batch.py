@@ -196,7 +196,7 @@ class _Run:
         if tally.statuses["waiting"]:
             out.note(f"See what people are asked with: {called_as()} inbox --flow {tally.flow}")
         if tally.wrong:
-            unsuccessful = f"{tally.wrong} of {tally.total} lines have not completed and will not by themselves"
+            unsuccessful = f"{tally.wrong} of {tally.total} lines have no result, and will have none by themselves"
             raise CommandError(
                 f"{unsuccessful}; {tally.path} tells why. Mend bad lines and call again; start failed runs again with "
                 "--retry-failed.",

@@ -27,6 +27,7 @@ _WORDS: dict[Status, str] = {
     "cancelled": "cancelled",
     "terminated": "terminated",
     "timed_out": "timed out",
+    "unread": "cannot be read here",
     "refused": "refused",
     "bad": "bad",
     "waiting": "wait for a person",
@@ -52,7 +53,7 @@ class Tally:
     @property
     def wrong(self) -> int:
         """Lines that will have no result by themselves."""
-        return sum(self.statuses[status] for status in (*UNSUCCESSFUL, "refused", "bad"))
+        return sum(self.statuses[status] for status in (*UNSUCCESSFUL, "unread", "refused", "bad"))
 
     @property
     def open(self) -> int:
@@ -120,7 +121,7 @@ class Progress:
     def _done(self) -> int:
         """Lines that are through: ended, bad, or left to people."""
         statuses = self._tally.statuses
-        return sum(statuses[status] for status in (*ENDED, "refused", "bad")) + len(self._batch.waiting)
+        return sum(statuses[status] for status in (*ENDED, "unread", "refused", "bad")) + len(self._batch.waiting)
 
     def _text(self) -> str:
         waiting, going = len(self._batch.waiting), len(self._batch.under_way)

@@ -1,4 +1,7 @@
-"""`graph`: a flow as a picture, and the way that a run took: as Mermaid text, as a page, or as data."""
+"""`graph`: a flow as a picture: as Mermaid text, as a page, or as data.
+
+Rule: nothing here imports the Temporal client, which takes longer than drawing; the way of a run is in graph_run.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,14 @@ import typer
 
 from everstep.cli.exits import CommandError, Exit
 from everstep.cli.flows import resolve
-from everstep.cli.program import called_as
-from everstep.cli.session import Session, with_session
+from everstep.cli.program import called_as, command_function
 from everstep.flow.definition import FlowDefinition
 from everstep.representation import (
     WorkflowGraph,
-    get_run_representation,
     get_workflow_representation,
     to_html,
     to_mermaid,
 )
-from everstep.run_path import RunPath
-from everstep.temporal.path import run_path
 
 
 class Drawing(StrEnum):
@@ -84,46 +83,24 @@ def graph(
     """
     if (flow is None) == (run is None):
         raise CommandError("Name a flow, such as workflows/approval.py, or a run by --run: one of both.", Exit.USAGE)
-    form, file = _where(format, output)
+    form, file = where(format, output)
     if run is not None:
-        _put_run(run, form, file)
+        command_function("graph_run:put_run")(run, form, file)
         return
     assert flow is not None
     found = resolve(flow, Path.cwd())
     if len(found) > 1:
         names = ", ".join(f"{flow}:{one.name}" for one in found)
         raise CommandError(f"{flow} has several flows: name one of {names}.", Exit.USAGE)
-    _put(get_workflow_representation(found[0].flow), found[0].flow.definition, form, file)
+    put(get_workflow_representation(found[0].flow), found[0].flow.definition, form, file)
 
 
-def run_graph(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, as `list` shows it.")],
-    format: FormatOption = None,
-    output: PlaceOption = None,
-) -> None:
-    """Draw the way that a run took: which steps ran, how often, how long, what failed or waits.
+def where(format: Drawing | None, output: str | None) -> tuple[Drawing, Path | None]:
+    """The form that is asked for, and the file to write, if any.
 
-    It is read from the run's history: for runs under way and for those that have ended, without a worker.
-
-    Examples:
-
-      {command} refund-17 -o run.html
-
-      {command} refund-17 -f json | jq '.nodes[] | select(.run)'
+    Raises:
+        CommandError: the file's ending tells no form.
     """
-    _put_run(run, *_where(format, output))
-
-
-def _put_run(run_id: str, form: Drawing, file: Path | None) -> None:
-    async def read(session: Session) -> RunPath:
-        return await run_path(session.client, run_id)
-
-    path = with_session(read)
-    _put(get_run_representation(path), path.definition, form, file)
-
-
-def _where(format: Drawing | None, output: str | None) -> tuple[Drawing, Path | None]:
-    """The form that is asked for, and the file to write, if any."""
     if output is None:
         return format or Drawing.MERMAID, None
     if format is None and output in _FORMATS:
@@ -137,7 +114,12 @@ def _where(format: Drawing | None, output: str | None) -> tuple[Drawing, Path | 
     return form, file
 
 
-def _put(found: WorkflowGraph, definition: FlowDefinition, form: Drawing, file: Path | None) -> None:
+def put(found: WorkflowGraph, definition: FlowDefinition, form: Drawing, file: Path | None) -> None:
+    """Print a graph, or write it.
+
+    Raises:
+        CommandError: the file cannot be written.
+    """
     text = _text(found, definition, form)
     if file is None:
         sys.stdout.write(text)

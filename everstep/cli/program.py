@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ _RUNS = (
 )
 _DOCTOR = Entry("doctor", "doctor:doctor", "Look at all that runs need; say what is wrong and what to do.", "Server")
 # `everstep` has one command `graph` for both; `starter.py` knows runs only.
-_RUN_GRAPH = Entry("graph", "graph:run_graph", "Draw the way that a run took.", "Runs")
+_RUN_GRAPH = Entry("graph", "graph_run:run_graph", "Draw the way that a run took.", "Runs")
 _WORKER = Entry("worker", "serve:worker", "Serve flows: run their steps.", "Server")
 _TOOLS = (
     Entry("dev", "dev:dev", "Start, find or stop the embedded Temporal dev server.", "Development"),
@@ -124,11 +125,16 @@ def load(entry: Entry, command: str | None = None) -> Any:
     command = command or f"{called_as()} {entry.name}"
     if entry.commands:
         return table(entry.summary, entry.commands, command)
-    module, _, name = entry.function.partition(":")
-    function = getattr(importlib.import_module(f"everstep.cli.{module}"), name)
+    function = command_function(entry.function)
     app = typer.Typer(add_completion=False, rich_markup_mode="rich")
     app.command(entry.name, help=_help(function, command), context_settings=_CONTEXT, epilog=EXIT_CODES_HELP)(function)
     return get_command(app)
+
+
+def command_function(place: str) -> Any:
+    """The function `module:name` of this package, imported now."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(f"everstep.cli.{module}"), name)
 
 
 def _help(function: Any, command: str) -> str:
@@ -166,6 +172,18 @@ def called_as() -> str:
     if path.suffix == ".py":
         return f"python {min(os.path.relpath(path), str(path), key=len)}"
     return path.name
+
+
+def worker_called(task_queue: str | None = None) -> str:
+    """How a worker is started where this program was, to be copied: `python worker.py`, or `everstep worker`.
+
+    Args:
+        task_queue: what it has to poll; None: nothing is said of it.
+    """
+    called = called_as()
+    shipped = called.endswith("starter.py")
+    worker = called.replace("starter.py", "worker.py") if shipped else f"{called} worker --flows FILE"
+    return worker if task_queue is None else f"{worker} --task-queue {shlex.quote(task_queue)}"
 
 
 def _group(

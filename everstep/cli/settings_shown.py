@@ -12,13 +12,13 @@ PREFIXES = ("TEMPORAL_", "EVERSTEP_", "OPENAI_", "QDRANT_", "OTEL_", "PHOENIX_")
 HIDDEN = "(hidden)"
 
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|HEADERS|GRPC_META|CERT_DATA")
-_NO_SECRET = re.compile(r"(_PATH|_FILE|_DIR|^EVERSTEP_ENCRYPTION_KEYS)$")  # the last is where the keys are
+_NO_SECRET = re.compile(r"(_PATH|_FILE|_DIR|^EVERSTEP_ENCRYPTION_KEYS)$")  # the last is a place of keys
 
 
 def shown_settings(environment: Mapping[str, str]) -> dict[str, str]:
     """The settings that are set, by name; secrets are hidden, also those within URLs."""
     return {
-        name: HIDDEN if _SECRET.search(name) and not _NO_SECRET.search(name) else _shown(value)
+        name: HIDDEN if _SECRET.search(name) and (not _NO_SECRET.search(name) or "{" in value) else _shown(value)
         for name, value in sorted(environment.items())
         if name.startswith(PREFIXES) and value
     }

@@ -18,7 +18,14 @@ from temporalio.exceptions import CancelledError, TerminatedError
 from temporalio.exceptions import TimeoutError as TimedOut
 from temporalio.service import RPCError, RPCStatusCode
 
-from everstep.errors import EverstepError, RunAlreadyStartedError, WorkflowRuntimeError, WorkflowTimeoutError
+from everstep.errors import (
+    EverstepError,
+    PayloadStorageError,
+    RunAlreadyStartedError,
+    UnreadablePayloadError,
+    WorkflowRuntimeError,
+    WorkflowTimeoutError,
+)
 from everstep.temporal import names
 from everstep.temporal.batch_lines import Line
 from everstep.temporal.batch_results import Record, Status
@@ -207,10 +214,14 @@ class Batch:
         handle = self._client.get_workflow_handle(run_id, result_type=RawValue)
         try:
             value: RawValue = await self._patiently(handle.result)
+            return Record(number, run_id, "completed", json.loads(value.payload.data or b"null"))
         except WorkflowFailureError as error:
             told = run_error(run_id, error.cause)
             return Record(number, run_id, _status(error.cause, told), error=str(told))
-        return Record(number, run_id, "completed", json.loads(value.payload.data))
+        except (UnreadablePayloadError, PayloadStorageError) as error:
+            return Record(number, run_id, "unread", error=str(error))
+        except ValueError:
+            return Record(number, run_id, "unread", error="its result is no JSON: it is no run of an everstep flow")
 
     async def _waits(self, run: RunSummary) -> bool:
         """Whether a run waits for a person: by the server's index, or where that does not tell, by asking it."""

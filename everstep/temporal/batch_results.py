@@ -7,6 +7,8 @@ end of the process is dropped.
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,9 +24,20 @@ except ImportError:  # not on this system: nothing keeps two processes from writ
     fcntl = None
 
 Status = Literal[
-    "completed", "failed", "cancelled", "terminated", "timed_out", "waiting", "running", "not_started", "refused", "bad"
+    "completed",
+    "failed",
+    "cancelled",
+    "terminated",
+    "timed_out",
+    "unread",
+    "waiting",
+    "running",
+    "not_started",
+    "refused",
+    "bad",
 ]
-"""How a line stands. `waiting`: for a person; `refused`: by the server; `bad`: no run can be started from it."""
+"""How a line stands. `unread`: its run has ended, and what it says cannot be read here, such as without its key;
+`waiting`: for a person; `refused`: by the server; `bad`: no run can be started from it."""
 
 UNSUCCESSFUL: tuple[Status, ...] = ("failed", "cancelled", "terminated", "timed_out")
 """How runs end that have not completed."""
@@ -127,10 +140,13 @@ class ResultsFile:
         beside = self.path.with_name(f"{self.path.name}.new")
         try:
             with beside.open("wb") as new:
+                beside.chmod(stat.S_IMODE(self.path.stat().st_mode))  # results that are kept from others stay so
                 for number in sorted(self._places):
                     new.write(self._read(self._places[number], number))
                 for place in self._known.values():
                     new.write(self._read(place, None))
+                new.flush()
+                os.fsync(new.fileno())
             beside.replace(self.path)
         except OSError as error:
             beside.unlink(missing_ok=True)

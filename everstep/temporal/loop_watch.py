@@ -63,8 +63,8 @@ class LoopWatch:
         """Watch a loop that runs in the thread of this ident; of one name only the first is watched."""
         with self._lock:
             self._watched.setdefault(name, _Watched(name, loop, thread))
+            self._wake.clear()  # also where its thread is about to see that there was nothing left to watch
             if self._thread is None:
-                self._wake.clear()
                 self._thread = threading.Thread(target=self._look, name="everstep-watch", daemon=True)
                 self._thread.start()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from tests.cli.conftest import SHOP, Shell
@@ -20,6 +23,12 @@ def test_a_flow_is_drawn_into_a_file_by_its_ending(alone: Shell) -> None:
         assert ended.code == 0, ended.err
         assert ended.err == f"wrote {name}\n"
         assert (alone.directory / name).read_text().startswith(begins)
+
+
+def test_drawing_a_flow_does_without_the_temporal_client() -> None:
+    """Its import takes longer than the drawing."""
+    check = "import sys, everstep.cli.graph; sys.exit('temporalio' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
 
 def test_a_format_is_printed(alone: Shell) -> None:

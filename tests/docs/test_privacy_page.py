@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import ast
-import json
+import shlex
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from everstep.cli.program import everstep_commands
 from everstep.cli.settings_shown import shown_settings
 from everstep.temporal.devserver import DevServer
 from everstep.temporal.privacy import find_keys
 from everstep.temporal.settings import connect
 from tests.docs.test_guide import execute
 from tests.support.pages import Page
-from tests.support.shell import Shell, plain_environment
 
 PAGE = Page("docs/privacy.md")
 NEW, ROTATE, STAGED = (block.lines for block in PAGE.take("bash"))
@@ -26,15 +26,17 @@ async def test_its_client_and_those_of_everstep_encrypt_with_its_keys(
     tmp_path: Path, dev_server: DevServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Made and rotated by its commands, in its order."""
-    with Shell(tmp_path, plain_environment()) as shell:
-        for line in (*NEW, *ROTATE, *STAGED):
-            assert shell.run(line).code == 0, line
-        told = json.loads(shell.run("everstep keys list -o json").output)
-    assert told["current"] == "2026-12"
-    assert len(told["keys"]) == 3
-    monkeypatch.setenv("EVERSTEP_ENCRYPTION_KEYS", told["ring"])
+    monkeypatch.chdir(tmp_path)
+    for line in (*NEW, *ROTATE, *STAGED):
+        program, *arguments = shlex.split(line, comments=True)
+        if program == "everstep":
+            everstep_commands().main(arguments, standalone_mode=False)
+        else:
+            assert (program, arguments) == ("export", ["EVERSTEP_ENCRYPTION_KEYS=$PWD/keys.json"])
+            monkeypatch.setenv("EVERSTEP_ENCRYPTION_KEYS", str(tmp_path / "keys.json"))
+    ring = find_keys(str(tmp_path / "keys.json")).ring
+    assert (ring.current, len(ring.keys)) == ("2026-12", 3)
     monkeypatch.setenv("TEMPORAL_ADDRESS", dev_server.address)
-    assert find_keys(told["ring"]).ring.current == "2026-12"
     program = ModuleType("page")
     await execute(ast.parse(CLIENT.replace("localhost:7233", dev_server.address)).body, program)
     for client in (vars(program)["client"], await connect()):

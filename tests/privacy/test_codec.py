@@ -136,6 +136,21 @@ async def test_a_missing_key_is_told_in_plain_text(ring: Path, tmp_path: Path) -
     assert "'2026-11'" in failure.message
 
 
+async def test_what_led_to_a_missing_setting_stays_encrypted(ring: Path) -> None:
+    """An error of settings is plain, the one that it was raised from is not: that may be a step's own."""
+    failure = Failure()
+    try:
+        try:
+            raise ValueError("tidewater")
+        except ValueError as cause:
+            raise SettingsError("SHOP_KEY is not set") from cause
+    except SettingsError as error:
+        await converter(ring).encode_failure(error, failure)
+    assert failure.message == "SHOP_KEY is not set"
+    assert "tidewater" not in failure.cause.message
+    assert failure.cause.encoded_attributes.metadata["encoding"] == b"binary/encrypted"
+
+
 @pytest.mark.parametrize(
     ("environment", "reason"),
     [

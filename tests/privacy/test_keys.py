@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from everstep.cli.settings_shown import shown_settings
 from everstep.errors import SettingsError, UnreadablePayloadError
 from everstep.temporal.privacy import KeyRing, Keys, Sealer, find_keys
 from tests.privacy.conftest import write_ring
 
 HOOK = "tests.privacy.test_keys:from_service"
-KEY = os.urandom(32)
+KEY = bytes(range(32))  # a constant: it stands in the names of tests, which all processes must agree on
 GIVEN: dict[str, Any] = {"current": "kms-1", "keys": {"kms-1": base64.b64encode(KEY).decode()}}
 
 
@@ -74,6 +74,8 @@ def test_a_function_gives_the_ring_or_unwraps_its_keys(tmp_path: Path) -> None:
         (json.dumps({"current": "b", "keys": {"a": base64.b64encode(KEY).decode()}}), "'b'"),
         (json.dumps({"current": "a b", "keys": {"a b": base64.b64encode(KEY).decode()}}), "key id"),
         ('{"current": "a", "wrapped": {"a": "YQ=="}, "unwrap": "nowhere:unwrap"}', "nowhere"),
+        ('{"current": "a", "wrapped": {"a": "YQ=="}, "unwrap": "builtins:str"}', "unwrapped: TypeError"),
+        ('{"current": "a", "wrapped": {"a": "YQ=="}, "unwrap": "operator:is_"}', "no bytes but bool"),
     ],
 )
 def test_a_file_that_is_no_ring_is_refused(tmp_path: Path, text: str, reason: str) -> None:
@@ -132,6 +134,43 @@ def test_a_ring_that_is_broken_while_in_use_is_not_taken_up(ring: Path, caplog: 
     ring.write_text("{")
     assert running.open(*running.seal(b"tide")) == b"tide"
     assert "no JSON" in caplog.text
+
+
+def away(key_id: str, wrapped: bytes) -> bytes:
+    """Stands for a key service that is away until it is called `back`."""
+    if key_id not in REACHABLE:
+        raise LookupError("the key service is away")
+    return wrapped
+
+
+REACHABLE = {"old"}
+
+
+def test_a_ring_whose_key_service_was_away_is_taken_up_when_it_is_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was known holds meanwhile, and the change is not forgotten; a process that starts is told."""
+    path, hook = tmp_path / "keys.json", f"{__name__}:away"
+    key = base64.b64encode(KEY).decode()
+    path.write_text(json.dumps({"current": "old", "wrapped": {"old": key}, "unwrap": hook}))
+    path.chmod(0o600)
+    running = find_keys(str(path), look_seconds=0)
+    path.write_text(json.dumps({"current": "new", "wrapped": {"old": key, "new": key}, "unwrap": hook}))
+    assert running.current()[0] == "old"
+    assert "'new' cannot be unwrapped: LookupError: the key service is away" in caplog.text
+    with pytest.raises(SettingsError, match="the key service is away"):
+        find_keys(str(path))
+    REACHABLE.add("new")
+    assert running.current()[0] == "new"
+
+
+def test_a_ring_in_the_place_of_its_path_is_not_shown() -> None:
+    """The setting names a file; where it has the keys themselves, neither the error nor the log has them."""
+    text = json.dumps(GIVEN)
+    with pytest.raises(SettingsError, match="name the file") as refused:
+        find_keys(text)
+    assert GIVEN["keys"]["kms-1"] not in str(refused.value)
+    assert shown_settings({"EVERSTEP_ENCRYPTION_KEYS": text}) == {"EVERSTEP_ENCRYPTION_KEYS": "(hidden)"}
 
 
 def test_made_up_ids_do_not_ask_the_key_service_each_time() -> None:

@@ -13,6 +13,9 @@ from everstep import Workflow, step
 from everstep.errors import SettingsError, WorkflowRuntimeError
 from everstep.events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
 from everstep.temporal import EverstepPlugin, TemporalRuntime, serving
+from everstep.temporal.batch import Batch, BatchOptions
+from everstep.temporal.batch_lines import Line
+from everstep.temporal.batch_results import Record
 from everstep.temporal.devserver import DevServer
 from everstep.temporal.live import put_query
 from everstep.temporal.obstacles import obstacles
@@ -105,6 +108,20 @@ async def test_plain_and_encrypted_payloads_mix(client: Client, ring: Path) -> N
             await until(TemporalRuntime(private).handle(run.run_id).requests)
             await answers.get_workflow_handle(run.run_id).signal("respond", {"approved": False})
             assert await TemporalRuntime(private).handle(run.run_id) is False
+
+
+async def test_a_batch_goes_on_past_results_that_it_cannot_read(client: Client, ring: Path) -> None:
+    """Such a line is told with the setting that is missing, and read when the batch is called again with it."""
+    queue, records = f"q-{uuid.uuid4().hex[:8]}", list[Record]()
+    private = await Client.connect(client.service_client.config.target_host, data_converter=converter(ring))
+    bare = await Client.connect(client.service_client.config.target_host, data_converter=converter())
+    lines = [Line(number, f"{queue}-{number}", {"text": "tide"}) for number in (1, 2)]
+    async with serving(private, [Two], task_queue=queue), serving(private, [Two], task_queue="far"):
+        for reader in (bare, private):
+            await Batch(reader, "Two", BatchOptions(in_flight=1), records.append, task_queue=queue).run(lines)
+    assert [(one.line, one.status) for one in records[:2]] == [(1, "unread"), (2, "unread")]
+    assert "EVERSTEP_ENCRYPTION_KEYS is not set here" in str(records[0].error)
+    assert [(one.line, one.status, one.result) for one in records[2:]] == [(n, "completed", "tide") for n in (1, 2)]
 
 
 async def test_a_payload_larger_than_the_server_takes(dev_server: DevServer, ring: Path, tmp_path: Path) -> None:

@@ -124,9 +124,10 @@ class CollectFlow(Workflow):
         batch = ctx.collect_events(ev, [Piece] * 3)
         return None if batch is None else Word(text=str(len(batch)))
 
-    @step
-    async def end(self, evs: list[Word]) -> StopEvent:
-        return StopEvent(result=[each.text for each in evs])
+    @step(num_workers=1)
+    async def end(self, ctx: Context, ev: Word) -> StopEvent | None:
+        both = ctx.collect_events(ev, [Word] * 2)
+        return None if both is None else StopEvent(result=len(both))
 
 
 class ChildFlow(Workflow):
@@ -246,13 +247,14 @@ async def _end(handler: TemporalHandler) -> None:
 
 @dataclass(frozen=True)
 class Recording:
-    """One run that is recorded: its flow, what it begins with, and what drives it to its end."""
+    """One run that is recorded, with some of its children: its flow, its beginning, what drives it to its end."""
 
     flow: type[Workflow]
     drive: Callable[[TemporalHandler, Serve], Awaitable[None]]
     limits: Limits = USUAL
     start: dict[str, Any] = field(default_factory=dict[str, Any])
     state: dict[str, Any] | None = None
+    children: tuple[str, ...] = ()
 
 
 LATER_FLOWS: list[type[Workflow]] = [WaitFlow, OutageFlow, StreamFlow, CollectFlow, ChildFlow, ParentFlow, DeskAgent]
@@ -263,7 +265,7 @@ LATER: dict[str, Recording] = {
     "outage": Recording(OutageFlow, _outage),
     "stream": Recording(StreamFlow, _watched),
     "collect": Recording(CollectFlow, _watched, state={"begun": "with a state"}),
-    "children": Recording(ParentFlow, _answered, start={"width": 4}),
+    "children": Recording(ParentFlow, _answered, start={"width": 4}, children=("begin-3", "begin-4")),
     "children-continued": Recording(ParentFlow, _answered, SMALL, {"width": 9}),
     "agent": Recording(DeskAgent, _approved, start={"user_msg": "Pay."}),
     "agent-continued": Recording(DeskAgent, _approved, SMALL, {"user_msg": "Pay."}),

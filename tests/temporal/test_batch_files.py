@@ -82,6 +82,16 @@ def test_results_are_kept_over_processes_and_put_in_order(tmp_path: Path) -> Non
     ]
 
 
+def test_results_that_others_must_not_read_stay_so(tmp_path: Path) -> None:
+    """The file that is put in order has the mode of the one before."""
+    path = tmp_path / "results"
+    path.touch(0o600)
+    with ResultsFile.open(path, "b") as file:
+        file.add(Record(1, "b-1", "completed", "secret"))
+        file.put_in_order()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
     """And one that another process writes."""
     path = tmp_path / "results"

@@ -18,6 +18,7 @@ def test_there_are_histories() -> None:
     """The folder was not lost: each kind of run is there, some over several executions."""
     names = {path.name.split(".")[0] for path in HISTORIES}
     assert {"chain", "fan", "ask", "expire", "fail", "cancel", "timeout"} <= names
+    assert {"wait", "outage", "stream", "collect", "children", "agent"} <= names
     assert any(path.name.endswith(".3.json") for path in HISTORIES)
 
 

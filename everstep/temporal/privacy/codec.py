@@ -51,11 +51,15 @@ class PrivateCodec(PayloadCodec):
         """Whether what it writes is encrypted."""
         return self._sealer is not None
 
+    def bounded(self, largest: int) -> PrivateCodec:
+        """The same codec with another bound of what compressed payloads may grow to, in bytes."""
+        return PrivateCodec(self._sealer, self._compress_above, largest=min(largest, self._largest))
+
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """See the base class."""
         if self._sealer is None and self._compress_above is None:
             return list(payloads)
-        return await _worked(self._encoded, payloads, thread=False)
+        return await _worked(self._encoded, payloads, thread=self._sealer is not None and self._sealer.keys.due())
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """See the base class.

@@ -25,7 +25,13 @@ class PrivateFailureConverter(DefaultFailureConverter):
 
     def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
         """See the base class."""
-        if isinstance(exception, OF_SETTINGS) or _tells_of_a_worker(exception):
+        if isinstance(exception, OF_SETTINGS):
+            told = ApplicationError(str(exception), type=type(exception).__name__)
+            told.__traceback__ = exception.__traceback__
+            self._in_plain_text.to_failure(told, payload_converter, failure)
+            if exception.__cause__ is not None:  # which may come from anywhere, such as from a step
+                self.to_failure(exception.__cause__, payload_converter, failure.cause)
+        elif _tells_of_a_worker(exception):
             self._in_plain_text.to_failure(exception, payload_converter, failure)
         else:
             super().to_failure(exception, payload_converter, failure)

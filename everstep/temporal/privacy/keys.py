@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import importlib
 import json
 import logging
@@ -82,7 +83,7 @@ class KeyRing:
         wrapped = _texts(ring, "wrapped")
         if wrapped:
             unwrap = load_hook(str(ring.get("unwrap") or ""))
-            keys |= {key_id: unwrap(key_id, _decoded(key_id, text)) for key_id, text in wrapped}
+            keys |= {key_id: _unwrapped(unwrap, key_id, _decoded(key_id, text)) for key_id, text in wrapped}
         if not keys:
             raise SettingsError('it has no "keys"')
         return cls(str(ring.get("current") or ""), keys)
@@ -118,17 +119,23 @@ class Keys:
         self._stamp = stamp
         self._look_seconds = look_seconds
         self._lock = threading.Lock()
+        self._seen: Hashable = None
+        with contextlib.suppress(OSError):  # `load` tells it better
+            self._seen = None if stamp is None else stamp()  # before it is read: what changes meanwhile is seen
         self.ring = load()
-        self._seen = None if stamp is None else stamp()
         self._looked = time.monotonic()
         self._asked = -ASK_SECONDS
 
     def current(self) -> tuple[str, bytes]:
         """The id and the key to encrypt with."""
-        if self._stamp is not None and time.monotonic() - self._looked > self._look_seconds:
+        if self._stamp is not None and self.due():
             self._look(self._stamp)
         ring = self.ring
         return ring.current, ring.keys[ring.current]
+
+    def due(self) -> bool:
+        """Whether `current` looks for a change next time, which may mean a call over the network."""
+        return self._stamp is not None and time.monotonic() - self._looked > self._look_seconds
 
     def knows(self, key_id: str) -> bool:
         """Whether the ring, as it was last read, has this key."""
@@ -169,8 +176,9 @@ class Keys:
                     return  # another thread was first; or somebody sends payloads with ids that he has made up
                 self._asked = now
             try:
-                self._seen = None if self._stamp is None else self._stamp()
+                seen = None if self._stamp is None else self._stamp()
                 self.ring = self._load()
+                self._seen = seen  # only now: where a key service was away, it is asked again
             except (SettingsError, OSError) as error:
                 _log.warning("the key ring has changed and cannot be read, the one known before is kept: %s", error)
 
@@ -185,6 +193,10 @@ def find_keys(place: str, *, look_seconds: float = LOOK_SECONDS) -> Keys:
     Raises:
         SettingsError: there is none; names the setting, what is wrong, and the remedy.
     """
+    if place.lstrip().startswith("{"):  # its text would be shown as a path is
+        raise SettingsError(
+            f"{KEYS_SETTING} has the key ring itself: write that to a file of mode 600, and name the file here."
+        )
     if _HOOK.fullmatch(place) and not Path(place).exists():
         hook = load_hook(place)
         return Keys(lambda: _from_hook(place, hook))
@@ -251,6 +263,16 @@ def _from_hook(place: str, hook: Callable[..., Any]) -> KeyRing:
         return KeyRing.from_json(ring)
     except SettingsError as error:
         raise SettingsError(f"{KEYS_SETTING}: what {place} gave is no key ring: {error}") from error.__cause__
+
+
+def _unwrapped(unwrap: Callable[..., Any], key_id: str, wrapped: bytes) -> bytes:
+    try:
+        key = unwrap(key_id, wrapped)
+    except Exception as error:
+        raise SettingsError(f"the key {key_id!r} cannot be unwrapped: {type(error).__name__}: {error}") from error
+    if not isinstance(key, bytes):
+        raise SettingsError(f"the key {key_id!r} was unwrapped to no bytes but {type(key).__name__}: give {KEY_BYTES}")
+    return key
 
 
 def _refuse_if_open(path: Path) -> None:

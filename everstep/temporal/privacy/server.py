@@ -9,6 +9,7 @@ import hmac
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
@@ -18,12 +19,17 @@ from temporalio.common import RawValue
 from temporalio.converter import DataConverter
 
 from everstep.errors import EverstepError, MissingExtraError, SettingsError
+from everstep.temporal.privacy.codec import PrivateCodec
 
 _log = logging.getLogger("everstep.codec")
 
 TOKEN_SETTING, ORIGINS_SETTING = "EVERSTEP_CODEC_TOKEN", "EVERSTEP_CODEC_ORIGINS"
 LARGEST_REQUEST = 64_000_000
 """Bytes of the largest request that is read."""
+
+LARGEST_ANSWER = 32_000_000
+"""Bytes of payloads in an answer, above which no more are decoded: compressed ones may grow a thousandfold. There is
+room for the largest that storage takes; some six times as much memory is used."""
 
 _HEADERS = ("authorization", "authorization-extras", "content-type", "x-namespace")
 _REFERENCE = ExternalStorageReference.DESCRIPTOR.full_name.encode()
@@ -38,7 +44,9 @@ class _RefusedError(Exception):
         self.status = status
 
 
-def codec_app(converter: DataConverter, *, tokens: Sequence[str], origins: Sequence[str]) -> Any:
+def codec_app(
+    converter: DataConverter, *, tokens: Sequence[str], origins: Sequence[str], largest_answer: int = LARGEST_ANSWER
+) -> Any:
     """The server as an ASGI application.
 
     ``POST /decode`` and ``/encode`` take and give ``{"payloads": […]}``, also below the name of a namespace. What is
@@ -50,6 +58,7 @@ def codec_app(converter: DataConverter, *, tokens: Sequence[str], origins: Seque
         converter: with the codec and the storage of the workers.
         tokens: whoever sends one of them as ``Authorization: Bearer …`` is served; none: everybody is.
         origins: where web pages come from that may ask, such as ``http://localhost:8233``.
+        largest_answer: bytes of payloads in an answer, above which no more are decoded.
 
     Raises:
         MissingExtraError: the extra `codec-server` is not installed.
@@ -84,7 +93,7 @@ def codec_app(converter: DataConverter, *, tokens: Sequence[str], origins: Seque
     async def alive(_: Request) -> Any:
         return PlainTextResponse("ok\n")
 
-    codec = _Codec(converter)
+    codec = _Codec(converter, largest_answer)
     routes = [Route("/livez", alive, methods=["GET"])]
     for name, work in {"decode": codec.decode, "download": codec.download, "encode": codec.encode}.items():
         for path in (f"/{name}", f"/{{namespace}}/{name}"):
@@ -101,32 +110,58 @@ def codec_app(converter: DataConverter, *, tokens: Sequence[str], origins: Seque
 
 
 class _Codec:
-    def __init__(self, converter: DataConverter) -> None:
+    def __init__(self, converter: DataConverter, largest: int) -> None:
+        if isinstance(converter.payload_codec, PrivateCodec):
+            converter = replace(converter, payload_codec=converter.payload_codec.bounded(largest))
         self._converter = converter
+        self._largest = largest
 
     async def decode(self, payloads: list[Payload], query: Mapping[str, str]) -> list[Payload]:
         preserve = query.get("preserveStorageRefs", "").lower() == "true"
-        return [one if preserve and _is_reference(one) else await self._decoded(one) for one in payloads]
+        left, done = self._largest, list[Payload]()
+        for one in payloads:
+            kept = left <= 0 or (preserve and _is_reference(one))
+            done.append(one if kept else await self._decoded(one))
+            left -= len(done[-1].data)
+        if left <= 0:
+            _log.warning("payloads are given back as they are: those before make more than %d bytes", self._largest)
+        return done
 
     async def download(self, payloads: list[Payload], _: Mapping[str, str]) -> list[Payload]:
         if not all(map(_is_reference, payloads)):
             raise _RefusedError(400, "all payloads must be storage references")
-        return await self._values(payloads)
+        left, done = self._largest, list[Payload]()
+        for one in payloads:
+            if left <= 0:
+                raise _RefusedError(413, f"they make more than {self._largest} bytes; ask for fewer at a time")
+            done.append(await self._stored(one))
+            left -= len(done[-1].data)
+        return done
 
     async def encode(self, payloads: list[Payload], _: Mapping[str, str]) -> list[Payload]:
         return await self._converter.encode([RawValue(payload) for payload in payloads]) if payloads else []
 
+    async def _stored(self, payload: Payload) -> Payload:
+        try:
+            return await self._value(payload)
+        except EverstepError:
+            raise
+        except Exception as error:  # the SDK's own, about references that are none, or of storage that is not ours
+            _log.warning("a stored payload cannot be got: %s", type(error).__name__)
+            text = "a reference is none of everstep's storage, or broken; look at what the run's workers store with"
+            raise _RefusedError(502, text) from None
+
     async def _decoded(self, payload: Payload) -> Payload:
         try:
-            return (await self._values([payload]))[0]
+            return await self._value(payload)
         except Exception as error:
             why = str(error) if isinstance(error, EverstepError) else type(error).__name__
             _log.warning("a payload is given back as it is: %s", why)
             return payload
 
-    async def _values(self, payloads: list[Payload]) -> list[Payload]:
-        values: list[RawValue] = await self._converter.decode(payloads, [RawValue] * len(payloads))
-        return [value.payload for value in values]
+    async def _value(self, payload: Payload) -> Payload:
+        values: list[RawValue] = await self._converter.decode([payload], [RawValue])
+        return values[0].payload
 
 
 def _is_reference(payload: Payload) -> bool:
@@ -154,7 +189,7 @@ def _parsed(body: bytes) -> list[Payload]:
         data: Any = json.loads(body)
         if isinstance(data, dict):
             return list(ParseDict(cast("dict[str, Any]", data), Payloads()).payloads)
-    except (ParseError, ValueError):
+    except (ParseError, ValueError, RecursionError):
         pass
     raise _RefusedError(400, 'send {"payloads": […]}, as Temporal writes them')
 
