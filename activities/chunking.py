@@ -155,6 +155,7 @@ class _Cutter:
         at = 0
         while at < len(found):
             taken, path, whole = self._together(found, at)
+            path = self._shortened(path)
             budget = self._budget(path)
             yield (
                 path,
@@ -163,6 +164,16 @@ class _Cutter:
                 else self._packed([self._pieces.of_block(block, budget) for block in found[at].blocks], budget),
             )
             at += taken
+
+    def _shortened(self, path: list[str]) -> list[str]:
+        """Headings that leave half of the size to the text: without the outermost, and at last without an end."""
+        most = self._sizes.max_tokens // 2 - _SPECIAL_TOKENS
+        while len(path) > 1 and self._count(" > ".join(path)) > most:
+            path = path[1:]
+        words = path[0].split() if path else []
+        while len(words) > 1 and self._count(" ".join(words)) > most:
+            words = words[: len(words) * 3 // 4]
+        return path if not path or words == path[0].split() else [f"{' '.join(words)} …"]
 
     def _budget(self, path: Sequence[str]) -> int:
         """How many tokens are left for the text under these headings."""

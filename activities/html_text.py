@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,8 @@ _INLINE = frozenset({
 })
 # fmt: on
 
+_START_TAG = re.compile(r"<(?:[^<>\"']|\"[^\"]*\"|'[^']*')*+>")
+
 Lines = list[tuple[int, str]]
 
 
@@ -32,7 +35,7 @@ def html_lines(path: Path, content: bytes) -> Lines:
     soup = BeautifulSoup(content, "html.parser")
     if soup.contains_replacement_characters:
         raise DocumentUnreadable(path, f"it is not {soup.original_encoding} text; save it as UTF-8.")
-    numbers = _numbers(soup)
+    numbers = _numbers(soup, content.decode(soup.original_encoding or "utf-8", errors="replace").lstrip("\ufeff"))
     for tag in soup.find_all(_LEFT_OUT):
         tag.decompose()
     root = soup.find("main") or soup.find("article") or soup.body or soup
@@ -48,13 +51,17 @@ def html_lines(path: Path, content: bytes) -> Lines:
     return lines
 
 
-def _numbers(soup: BeautifulSoup) -> dict[int, int]:
-    """The line at which each text of the page begins, by its identity; the parser tells those of tags only."""
+def _numbers(soup: BeautifulSoup, page: str) -> dict[int, int]:
+    """The line at which each text of the page begins, by its identity; the parser tells where tags begin only."""
+    starts = [0, *(match.end() for match in re.finditer("\n", page))]
     numbers: dict[int, int] = {}
     line = 1
     for node in soup.descendants:
         if isinstance(node, Tag):
-            line = max(line, node.sourceline or 1)
+            if node.sourceline is not None and node.sourceline <= len(starts):
+                tag = _START_TAG.match(page, starts[node.sourceline - 1] + (node.sourcepos or 0))
+                # Formatters write attributes below each other; the text stands behind the last one.
+                line = max(line, node.sourceline + (tag.group().count("\n") if tag else 0))
         else:
             numbers[id(node)] = line
             line += str(node).count("\n")

@@ -230,7 +230,7 @@ class ExtractionFlow(Workflow):
         if isinstance(ev, ExtractFolder):
             given = ev.model_dump() | {"out": ev.out or new_folder(ctx.run_id)}
             job = await asyncio.to_thread(Job.model_validate(given).looked_up, self._allowed)
-            name = self.model.describe()
+            name = (await asyncio.to_thread(lambda: self.model)).describe()  # its client is imported for a second
             await ctx.store.set("job", job)
             await ctx.store.set("result", ExtractionResult(out=job.out, model=name))
             ctx.write_event_to_stream(ExtractionProgress(stage="scan", text=f"{name}, into {job.out}"))
@@ -259,9 +259,9 @@ class ExtractionFlow(Workflow):
             facts = before.model_copy(update={"content_hash": document.content_hash})
             # A draft of a file that has changed meanwhile says nothing about what the file is now.
             correction = correction if facts.content_hash == before.content_hash else None
-            records = await self._records(job)
+            records, model = await self._records(job), await asyncio.to_thread(lambda: self.model)
             draft, usage = await write_draft(
-                self.model, document, records, per_document=job.per_document, correction=correction
+                model, document, records, per_document=job.per_document, correction=correction
             )
         except OF_THE_DOCUMENT as error:
             reason = error.reason if isinstance(error, DocumentUnreadable) else str(error)

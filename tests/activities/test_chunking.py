@@ -160,6 +160,17 @@ def test_a_line_without_end_is_cut() -> None:
     assert max(len(c.text) for c in letters) <= 100
 
 
+def test_long_headings_leave_room_for_the_text() -> None:
+    """A page may have a paragraph for a heading; an embedding model that reads only that would not see the text."""
+    sizes = Chunking(max_tokens=40)
+    one, other = f"# {'word ' * 200}\n\nThe text.\n", f"# {'outer ' * 15}\n\n## Inner\n\nThe text.\n"
+    (chunk,) = chunk_document(document_of(one), words, sizes)
+    assert words(chunk.indexed_text) <= 40
+    assert chunk.heading[0].endswith("word …")
+    (chunk,) = chunk_document(document_of(other), words, sizes)
+    assert words(chunk.indexed_text) <= 40
+
+
 def test_pages_are_cited_and_not_mixed(tmp_path: Path) -> None:
     """A chunk of a PDF is on one page, and says on which."""
     (tmp_path / "p.pdf").write_bytes(pdf_of("First words.", "More words."))

@@ -97,6 +97,20 @@ def test_text_of_html_that_is_in_no_block(tmp_path: Path) -> None:
     ]
 
 
+def test_lines_of_html_behind_tags_of_several_lines(tmp_path: Path) -> None:
+    """Attributes below each other, as formatters write them, move no line."""
+    page = """<p
+  class="a > b"
+  id='x'>First</p>
+<p>Second <a
+  href="z">link</a> more</p>
+<p>Third</p>
+"""
+    file = written(tmp_path / "page.html", page)
+    lines = [(line.number, line.text) for line in read_document(file).lines if line.text]
+    assert lines == [(3, "First"), (4, "Second"), (5, "link more"), (6, "Third")]
+
+
 def test_html_in_its_own_encoding(tmp_path: Path) -> None:
     """A page that declares Latin-1 is read as such."""
     page = "<html><head><meta charset='iso-8859-1'></head><body><p>Größe</p></body></html>"
