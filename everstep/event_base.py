@@ -58,10 +58,17 @@ class Event(BaseModel):
 
         def __init__(self, **data: Any) -> None: ...
 
-        # Free keys are attributes too; type checkers cannot know which.
-        def __getattr__(self, name: str) -> Any: ...
-
         def __setattr__(self, name: str, value: Any) -> None: ...
+
+    # Free keys are attributes too; type checkers cannot know which.
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return cast("Any", super()).__getattr__(name)
+        except AttributeError as error:
+            if name.startswith("_"):
+                raise
+            there = ", ".join([*type(self).__pydantic_fields__, *self._free()]) or "none"
+            raise AttributeError(f"{error}; its fields are: {there}", name=name, obj=self) from None
 
     def model_post_init(self, context: Any, /) -> None:
         # What was given for private attributes moves from the free keys to them.

@@ -101,7 +101,11 @@ class StopEvent(Event):
         super().__init__(**data)
 
     def __str__(self) -> str:
-        return str(self.result)
+        if type(self) is StopEvent or self.result is not None:
+            return str(self.result)
+        # What is printed of a flow's own stop event is what it says, not the `result` that it does not use.
+        said = (f"{name}={value!r}" for name, value in self.__repr_args__() if name != "result")
+        return f"{type(self).__name__}({', '.join(said)})"
 
 
 def _checked_due(value: Any) -> Any:

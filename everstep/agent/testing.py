@@ -68,7 +68,10 @@ class ScriptedModel:
             self.requests.append(ModelRequest([*messages], [*tools], schema))
         number = sum(message.role == "assistant" for message in messages)
         if number >= len(self._turns):
-            raise AgentError(f"The script has {len(self._turns)} answers, and answer {number + 1} was asked for.")
+            raise AgentError(
+                f"The script of a ScriptedModel ends after {len(self._turns)} turns, and this conversation asks for "
+                f"turn {number + 1}. Give it one more turn; one that is a function answers once, too."
+            )
         message = _message(self._turns[number], messages)
         if on_token and message.content:
             for word in message.content.splitlines(keepends=True):

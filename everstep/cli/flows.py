@@ -174,6 +174,8 @@ def _module(name: str) -> ModuleType:
 
 
 def _unusable(place: str, error: BaseException) -> BaseException:
+    if isinstance(error, WorkflowValidationError):  # of a step as it is declared: the class has no name yet
+        return type(error)(f"{place}: {error}", error.problems)
     if isinstance(error, EverstepError):
         return error
     if not isinstance(error, Exception):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -171,6 +172,18 @@ def called_as() -> str:
     if path.suffix == ".py":
         return f"python {min(os.path.relpath(path), str(path), key=len)}"
     return path.name
+
+
+def worker_called(task_queue: str | None = None) -> str:
+    """How a worker is started where this program was, to be copied: `python worker.py`, or `everstep worker`.
+
+    Args:
+        task_queue: what it has to poll; None: nothing is said of it.
+    """
+    called = called_as()
+    shipped = called.endswith("starter.py")
+    worker = called.replace("starter.py", "worker.py") if shipped else f"{called} worker --flows FILE"
+    return worker if task_queue is None else f"{worker} --task-queue {shlex.quote(task_queue)}"
 
 
 def _group(

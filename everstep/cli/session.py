@@ -13,6 +13,7 @@ from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from everstep.cli.exits import CommandError, Exit
+from everstep.cli.program import worker_called
 from everstep.errors import WorkflowRuntimeError
 from everstep.temporal.handler import TemporalHandler
 from everstep.temporal.settings import ConnectionFailedError, ConnectionSettings, SettingsError, connect
@@ -77,7 +78,7 @@ def _told(error: RPCError) -> CommandError:
     if error.status in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.CANCELLED):
         return CommandError(
             f"No worker answered for the run ({error}). Start a worker that serves its flow, such as "
-            "`python worker.py`, and try again.",
+            f"`{worker_called()}`, and try again.",
             Exit.NOT_YET,
         )
     if error.status in (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from everstep.cli.program import called_as
+from everstep.cli.program import called_as, worker_called
 from everstep.cli.session import Session
 from everstep.temporal.obstacles import Obstacle, obstacles
 from everstep.temporal.runs import find_run
@@ -18,8 +18,8 @@ LOOK_SECONDS = 2.5
 """After how long a silence to look for what holds the run up, and how often."""
 
 _REMEDIES = {
-    "no_worker": "Start one that serves the flow: python worker.py",
-    "busy": "If none runs, start one: python worker.py",
+    "no_worker": "Start one that serves the flow: {worker}",
+    "busy": "If none runs, start one: {worker}",
     "unknown_flow": "Check the flow's name, or start a worker that serves it.",
 }
 
@@ -69,8 +69,8 @@ class Lookout:
 
     def _tell_obstacle(self, obstacle: Obstacle) -> None:
         key = f"{obstacle.kind} {obstacle.step}" if obstacle.kind == "busy" else obstacle.text
-        remedy = _REMEDIES.get(obstacle.kind)
-        self._say(key, f"Waiting: {obstacle.text}." + (f" {remedy}" if remedy else ""))
+        remedy = _REMEDIES.get(obstacle.kind, "").format(worker=worker_called(obstacle.task_queue))
+        self._say(key, f"Waiting: {obstacle.text}. {remedy}".rstrip())
 
     def _say(self, key: str, text: str) -> None:
         if key not in self._told:

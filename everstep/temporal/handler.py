@@ -29,6 +29,7 @@ from everstep.errors import (
     ResponseRefusedError,
     RunNotFoundError,
     StepFailedError,
+    UnreadablePayloadError,
     WorkflowCancelledByUser,
     WorkflowRuntimeError,
     WorkflowTimeoutError,
@@ -211,7 +212,7 @@ class TemporalHandler(WorkflowHandler):
         deadline = asyncio.get_running_loop().time() + SEND_AGAIN_SECONDS
         while True:
             try:
-                await self.workflow.execute_update(name, raw(body), id=key)  # pyright: ignore[reportUnknownMemberType]
+                await self._put(name, body, key)
                 return
             except WorkflowUpdateFailedError as error:
                 reason = error.cause
@@ -234,6 +235,14 @@ class TemporalHandler(WorkflowHandler):
                 if asyncio.get_running_loop().time() >= deadline:
                     raise
             await asyncio.sleep(0.2)
+
+    async def _put(self, name: str, body: Mapping[str, Any], key: str) -> None:
+        try:
+            await self.workflow.execute_update(name, raw(body), id=key)  # pyright: ignore[reportUnknownMemberType]
+        except UnreadablePayloadError as error:  # what cannot be read is the verdict: the message was heard
+            raise UnreadablePayloadError(
+                f"The message has reached run {self.run_id}; whether it was taken cannot be read here. {error}"
+            ) from error
 
     async def _refused(self, reason: BaseException, name: str, body: Mapping[str, Any]) -> None:
         """Raise why a message was refused; or give an answer to the run below this one that has asked for it."""

@@ -31,7 +31,7 @@ class RunSilentError(WorkflowRuntimeError):
     def __init__(self, run_id: str, obstacle: Obstacle) -> None:
         super().__init__(
             f"Run {run_id} could not be asked: {obstacle.text}. "
-            "Start a worker that serves its flow, such as `python worker.py`, and try again."
+            "Start a worker that serves its flow, such as `everstep worker`, and try again."
         )
         self.run_id = run_id
         self.obstacle = obstacle

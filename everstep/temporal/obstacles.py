@@ -34,11 +34,19 @@ CHILDREN_ASKED = 10
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """One thing that holds a run up, in a sentence. `step` is set where it is about one."""
+    """One thing that holds a run up, in a sentence.
+
+    Attributes:
+        kind: what kind of thing, for programs.
+        text: the sentence, without a full stop.
+        step: the step that it is about, if it is about one.
+        task_queue: where a worker is missing, if that is it.
+    """
 
     kind: Kind
     text: str
     step: str | None = None
+    task_queue: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form."""
@@ -90,10 +98,10 @@ async def _of_flow(client: Client, found: WorkflowExecutionDescription) -> list[
     if age < QUIET_SECONDS:
         return []
     if not await has_worker(client, queue):
-        return [Obstacle("no_worker", f"no worker polls task queue {queue!r}, so nobody runs {flow!r}")]
-    return [
-        Obstacle("busy", f"the run has waited {age:.0f} s for a worker on task queue {queue!r}: all are busy or gone")
-    ]
+        text = f"no worker polls task queue {queue!r}, so nobody runs {flow!r}"
+        return [Obstacle("no_worker", text, task_queue=queue)]
+    text = f"the run has waited {age:.0f} s for a worker on task queue {queue!r}: all are busy or gone"
+    return [Obstacle("busy", text, task_queue=queue)]
 
 
 async def _of_steps(client: Client, found: WorkflowExecutionDescription) -> list[Obstacle]:
@@ -125,14 +133,14 @@ async def _of_children(client: Client, found: WorkflowExecutionDescription) -> l
             below = await obstacles(client, run)
         except RunNotFoundError:
             continue
-        out += [Obstacle(one.kind, f"child run {run}: {one.text}") for one in below]
+        out += [Obstacle(one.kind, f"child run {run}: {one.text}", task_queue=one.task_queue) for one in below]
     return out
 
 
 async def _of_waiting_step(client: Client, queue: str, step: str, age: float) -> Obstacle:
     if not await has_worker(client, queue, steps=True):
-        return Obstacle("no_worker", f"step {step!r} waits: no worker polls task queue {queue!r}", step)
-    return Obstacle("busy", f"step {step!r} has waited {age:.0f} s for a worker to take it", step)
+        return Obstacle("no_worker", f"step {step!r} waits: no worker polls task queue {queue!r}", step, queue)
+    return Obstacle("busy", f"step {step!r} has waited {age:.0f} s for a worker to take it", step, queue)
 
 
 def _pending(found: WorkflowExecutionDescription) -> Iterable[PendingActivityInfo]:

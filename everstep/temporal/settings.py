@@ -180,7 +180,7 @@ async def connect(
 def _place(found: ClientConfigProfile, directory: Path) -> tuple[str, str | None, Source]:
     """Address, web UI and source, by the rule at the top of this module."""
     if found.address:
-        return found.address, _usual_ui(found.address), "settings"
+        return found.address, _usual_ui(found.address) or _embedded_ui(found.address, directory), "settings"
     if found.api_key is None and found.tls is None:
         server = find_dev_server(directory)
         if server is not None:
@@ -194,6 +194,15 @@ def _usual_ui(address: str) -> str | None:
     if host in ("localhost", "127.0.0.1") and port == str(DEFAULT_PORT):
         return f"http://{host}:{DEFAULT_UI_PORT}"
     return "https://cloud.temporal.io" if host.endswith(CLOUD_SUFFIXES) else None
+
+
+def _embedded_ui(address: str, directory: Path) -> str | None:
+    """The web UI where the address is that of the embedded dev server, or None."""
+    if not address.startswith(("127.0.0.1:", "localhost:")):
+        return None
+    server = find_dev_server(directory)
+    ours = server is not None and server.address.rpartition(":")[2] == address.rpartition(":")[2]
+    return server.ui_url if server is not None and ours else None
 
 
 def _unreachable(settings: ConnectionSettings, why: Refusal) -> ConnectionFailedError:

@@ -279,6 +279,27 @@ def test_a_stop_event_may_declare_what_its_result_is() -> None:
         Count()
 
 
+def test_a_typed_stop_event_prints_what_it_says() -> None:
+    """`print(await handler)` shows the fields of a flow's own stop event, and of a plain one its result."""
+
+    class Published(StopEvent):
+        where: str
+        pages: int = 3
+
+    assert str(Published(where="blog")) == "Published(where='blog', pages=3)"
+    assert str(Published(where="blog", result="done")) == "done"
+    assert (str(StopEvent(result=4)), str(StopEvent())) == ("4", "None")
+
+
+def test_a_field_that_is_not_there_is_told_with_those_that_are() -> None:
+    """A misspelled field is an AttributeError that lists declared fields and free keys."""
+    with pytest.raises(
+        AttributeError, match=r"'StopEvent' object has no attribute 'anser'; its fields are: result, answer"
+    ):
+        _ = StopEvent(answer=1).anser
+    assert not hasattr(Event(), "answer")
+
+
 @pytest.mark.parametrize("due", [timedelta(hours=1), 30, 2.5, datetime(2026, 1, 1, tzinfo=UTC)])
 def test_a_request_keeps_its_due_over_the_wire(due: Any) -> None:
     """Each form of a due time comes back as the same form."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from everstep.cli.flows import distinct, in_folder, resolve
-from everstep.errors import FlowNotFoundError, WorkflowConfigurationError
+from everstep.errors import FlowNotFoundError, WorkflowConfigurationError, WorkflowValidationError
 from tests.cli.conftest import SHOP, Ended, Shell
 
 FLOW = """
@@ -65,6 +65,15 @@ def test_what_cannot_be_imported_is_named(tmp_path: Path) -> None:
     write(tmp_path / "d.py", "Epsilon", "import no_such_package")
     with pytest.raises(WorkflowConfigurationError, match=r"d\.py cannot be imported.*no_such_package"):
         resolve("d.py", tmp_path)
+
+
+def test_a_fault_in_a_step_is_told_with_its_file(tmp_path: Path) -> None:
+    """What is refused while a class is being made says in which file."""
+    write(tmp_path / "f.py", "Eta")
+    file = tmp_path / "f.py"
+    file.write_text(file.read_text().replace("ev: StartEvent", "ev"))
+    with pytest.raises(WorkflowValidationError, match=r"/f\.py: Step 'only' has no type for parameter 'ev'"):
+        resolve("f.py", tmp_path)
 
 
 def test_the_same_flow_given_twice_is_one(tmp_path: Path) -> None:

@@ -64,6 +64,8 @@ def test_a_run_whose_worker_has_died_is_shown_as_waiting_and_silent(shell: Shell
     assert [one["kind"] for one in shown["obstacles"]] == ["no_worker"]
     assert f"no worker that serves Shop answers on task queue '{queue}'" in shown["silent"]
     assert "no worker that serves Shop answers" in shell.starter("show", run, "-o", "table").out
+    told = shell.starter("respond", run, "ok=true", "--timeout", "4").err
+    assert f"worker.py --task-queue {queue}" in told
     box = shell.starter("inbox", "--task-queue", queue, "-o", "table")
     assert run in box.err
     assert "Nobody is asked anything" not in box.err

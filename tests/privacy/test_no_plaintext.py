@@ -145,6 +145,8 @@ async def test_no_plaintext_on_the_server_or_in_logs(place: Place) -> None:
     await handler.respond({"secret": secret}, by="ann")
     assert await handler == {"secret": secret}
     await until(runtime.handle(bad).requests)
+    with pytest.raises(UnreadablePayloadError, match=f"has reached run {bad}; whether it was taken cannot be read"):
+        await TemporalRuntime(await place.client(key=False)).handle(bad).respond({"note": PLAIN})
     await runtime.handle(bad).respond({"secret": f"fail {SECRET}"})
     with pytest.raises(StepFailedError, match=SECRET):
         await runtime.handle(bad)

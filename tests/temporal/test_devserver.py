@@ -191,6 +191,8 @@ async def test_the_environment_decides_before_the_embedded_server(directory: Pat
     server = await ensure_dev_server_async(directory)
     named = ConnectionSettings.load(directory=directory, environment={"TEMPORAL_ADDRESS": "temporal.example:7233"})
     assert (named.address, named.source, named.ui_url) == ("temporal.example:7233", "settings", None)
+    same = ConnectionSettings.load(directory=directory, environment={"TEMPORAL_ADDRESS": server.address})
+    assert (same.source, same.ui_url) == ("settings", server.ui_url)
     secured = ConnectionSettings.load(directory=directory, environment={"TEMPORAL_API_KEY": "secret"})
     assert secured.source == "default"
     embedded = ConnectionSettings.load(directory=directory, environment={"TEMPORAL_TASK_QUEUE": "mine"})
