@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from activities.answers import NO_ANSWER, Answer, Answerer, OnToken
+from activities.answers import NO_ANSWER, Answer, Answerer, OnToken, cited_in
 from activities.embeddings import Embedder, embedder_from_env
 from activities.errors import ModelOutputInvalid
 from activities.extractive import best_sentences, rewritten
@@ -60,7 +60,7 @@ class ChatAnswerer:
         asked = f"{numbered(passages)}\n\nQuestion: {question}"
         completion = await self._model.complete(_conversation(told, asked), on_token=on_token)
         text = completion.text.strip()
-        cited = [number for number in range(1, len(passages) + 1) if f"[{number}]" in text]
+        cited = sorted({number for number in cited_in(text) if 1 <= number <= len(passages)})
         return Answer(text=text, citations=cited, found=NO_ANSWER not in text)
 
     async def _parsed(self, told: str, asked: str, schema: type[M]) -> M:

@@ -8,13 +8,15 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from activities.errors import ModelContextOverflow, ModelRefused
 from activities.vectors import Passage
 
 OnToken = Callable[[str], None]
 
 NO_ANSWER = "The sources do not answer this question."
 
-_CITATION = re.compile(r"(\s*)\[(\d+)\]")
+_CITATION = re.compile(r"`[^`\n]*`|(\s*)\[(\d+(?:\s*,\s*\d+)*)\]")
+"""`[2]`, or `[2, 3]` as chat models like to write; an index in code is none."""
 
 
 class Answer(BaseModel):
@@ -63,6 +65,33 @@ class Answerer(Protocol):
         ...
 
 
+async def answer_from(
+    answerer: Answerer, question: str, passages: Sequence[Passage]
+) -> tuple[Answer, Sequence[Passage]]:
+    """An answer, and the passages that it was made from: the best half of them, where a model cannot take all.
+
+    A model that declines has found no answer: other passages may find it willing.
+
+    Args:
+        answerer: Who answers.
+        question: In plain words.
+        passages: What to answer from, best first.
+
+    Raises:
+        ModelContextOverflow: one passage alone is too long.
+        ModelError: the model failed otherwise.
+    """
+    while True:
+        try:
+            return await answerer.answer(question, passages), passages
+        except ModelContextOverflow:
+            if len(passages) <= 1:
+                raise
+            passages = passages[: len(passages) // 2]
+        except ModelRefused as error:
+            return Answer(text=str(error), found=False), passages
+
+
 def with_sources(answer: Answer, passages: Sequence[Passage]) -> tuple[str, list[Source]]:
     """An answer's text with its citations numbered from 1 in order of appearance, and the passages they stand for.
 
@@ -74,13 +103,28 @@ def with_sources(answer: Answer, passages: Sequence[Passage]) -> tuple[str, list
     numbers: dict[int, int] = {}
 
     def renumbered(match: re.Match[str]) -> str:
-        cited = int(match.group(2))
-        if not 1 <= cited <= len(passages):
-            return ""
-        return f"{match.group(1)}[{numbers.setdefault(cited, len(numbers) + 1)}]"
+        if match.group(2) is None:
+            return match.group()
+        known = [cited for cited in map(int, match.group(2).split(",")) if 1 <= cited <= len(passages)]
+        marks = "".join(f"[{numbers.setdefault(cited, len(numbers) + 1)}]" for cited in known)
+        return f"{match.group(1)}{marks}" if marks else ""
 
     text = _CITATION.sub(renumbered, answer.text)
     return text, [source_of(number, passages[cited - 1]) for cited, number in numbers.items()]
+
+
+def cited_in(text: str) -> list[int]:
+    """The numbers that a text cites, in order.
+
+    Example:
+        cited_in("It waits [2, 3], as `steps[0]` does [2].") == [2, 3, 2]
+    """
+    return [int(number) for match in _CITATION.finditer(text) for number in (match.group(2) or "").split(",") if number]
+
+
+def uncited(text: str) -> str:
+    """The text without its citations."""
+    return _CITATION.sub(lambda match: match.group() if match.group(2) is None else "", text)
 
 
 def source_of(number: int, passage: Passage) -> Source:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from bisect import bisect_right
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
@@ -27,6 +28,9 @@ TYPES: dict[str, DocumentType] = {
     ".pdf": "pdf",
 }
 SUFFIXES = frozenset(TYPES)
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+"""What editors count as one: form feeds, as in RFCs, and the like are not among them, but are for `splitlines`."""
 
 _SKIPPED_FOLDERS = frozenset({"node_modules", "__pycache__", "site-packages", "venv"})
 
@@ -123,7 +127,7 @@ def read_document(path: Path | str, folder: Path | str | None = None) -> Documen
     elif suffix in (".html", ".htm"):
         lines = _html_lines(file, content)
     else:
-        lines = list(enumerate(_decoded(file, content).splitlines(), 1))
+        lines = list(enumerate(_LINE_END.split(_decoded(file, content).rstrip()), 1))
     if not any(text.strip() for _, text in lines):
         raise DocumentUnreadable(file, "it holds no text. A scanned document needs text recognition first.")
     return Document(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import math
 import os
 import threading
 from collections.abc import Sequence
@@ -144,7 +145,13 @@ class OpenAIEmbedder:
                 f"{len(vectors)} of {sizes}. Set EVERSTEP_EMBEDDING_DIMENSION to what the server gives."
             )
         usage = getattr(answer, "usage", None)  # not every server counts
-        return vectors, int(getattr(usage, "prompt_tokens", 0) or 0)
+        return list(map(_of_length_one, vectors)), int(getattr(usage, "prompt_tokens", 0) or 0)
+
+
+def _of_length_one(vector: list[float]) -> list[float]:
+    """A vector as `Embedder` promises it; OpenAI's are so, those of other servers need not be."""
+    length = math.hypot(*vector)
+    return vector if not length or abs(length - 1) < 1e-3 else [number / length for number in vector]
 
 
 class _Loaded(NamedTuple):

@@ -54,7 +54,8 @@ class Excerpt:
         self.heading = " › ".join(heading)
         self._start = start_line
         # A piece of a table or of code begins with lines that stand further above: its header, its fence.
-        self._added = max(len(self.text.splitlines()) - (lines or len(self.text.splitlines())), 0)
+        count = self.text.count("\n") + 1
+        self._added = max(count - (lines or count), 0)
         self._page = page
 
     @classmethod
@@ -102,7 +103,7 @@ class Excerpt:
 
     @cached_property
     def _lines(self) -> list[str]:
-        return ["" if _FENCE.match(line) else words_of(line) for line in self.text.splitlines()]
+        return ["" if _FENCE.match(line) else words_of(line) for line in self.text.split("\n")]
 
     @cached_property
     def _words(self) -> str:

@@ -57,9 +57,16 @@ class Knowledge:
         self._indexes: dict[str, VectorStore] = {}
         self._building = threading.RLock()
 
-    async def load(self) -> None:
-        """Builds the embedder in a thread: its first use imports for seconds, and would hold the loop of all steps."""
-        await asyncio.to_thread(lambda: self.embedder)
+    async def load(self, index: str | None = None) -> None:
+        """Builds the embedder in a thread, and an index's client; call it first in every step that uses them.
+
+        The first use of either imports for seconds, and would hold the loop of all steps; so would waiting for a step
+        that builds them just then.
+
+        Args:
+            index: the name of an index that the step uses too.
+        """
+        await asyncio.to_thread(lambda: self.embedder if index is None else self.index(index))
 
     @property
     def embedder(self) -> Embedder:

@@ -37,3 +37,8 @@ async def searched(
             searches = [store.search_fused(query, vector, limit, where=where) for query, vector in pairs]
     results: Sequence[list[Passage]] = await asyncio.gather(*searches)
     return merged(results, limit)
+
+
+def places_of(found: Sequence[Passage]) -> str:
+    """Where the first passages stand, in a line for people."""
+    return ", ".join(passage.place for passage in found[:3]) or "nothing"

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from activities.answers import cited_in, uncited
 from activities.text import sentences, terms
 
 _FOOTNOTE = re.compile(r"\[\^[\w-]+\]")
-_CITATIONS = re.compile(r"\s*\[\d+(?:\s*,\s*\d+)*\]")
-_NUMBER = re.compile(r"\d+")
 _BEHIND_THE_STOP = re.compile(r"([.!?:])((?:\s*\[\d+(?:\s*,\s*\d+)*\])+)")
 _SAYS_NOTHING = frozenset({"yes", "sure", "ok", "okay", "indeed", "correct"})
 
@@ -41,9 +40,8 @@ def _of_paragraph(line: str) -> list[Claim]:
     found: list[Claim] = []
     cited: tuple[int, ...] = ()
     for sentence in reversed(sentences(line)):
-        numbers = tuple(int(number) for mark in _CITATIONS.findall(sentence) for number in _NUMBER.findall(mark))
-        cited = numbers or cited
-        text = _CITATIONS.sub("", sentence).strip()
+        cited = tuple(cited_in(sentence)) or cited
+        text = uncited(sentence).strip()
         if text and set(terms(text)) - _SAYS_NOTHING:
             found.append(Claim(text, cited))
     return found[::-1]

@@ -11,6 +11,7 @@ import os
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -145,8 +146,8 @@ class VectorStore:
     async def index_source(self, chunks: Sequence[Chunk], embed: Embed) -> None:
         """Makes these chunks all there is of their source: embeds them and writes them, batch by batch.
 
-        The first chunk, which carries the content's hash for `source_hashes`, goes first and comes back last: a
-        source whose indexing was interrupted does not count as indexed, and is done again.
+        The first chunk, which carries the content's hash for `source_hashes`, gets it last: a source whose indexing was
+        interrupted does not count as indexed, and is done again.
 
         Args:
             chunks: all of one source, in order.
@@ -168,11 +169,20 @@ class VectorStore:
                 vectors = await embed([chunk.indexed_text for chunk in batch])
                 points = [_point(chunk, vector) for chunk, vector in zip(batch, vectors, strict=True)]
                 if not head:
-                    # Now that the model has answered, and not before, the old passages may go.
-                    await self._engine.delete(source, spare=range(1, len(chunks)))
                     head = [points.pop(0)]
+                    await self._begin(head[0], len(chunks))
                 await writer.put(points)
         await self._write(head)
+
+    async def _begin(self, head: Point, count: int) -> None:
+        """Takes out a source's old passages, now that the model has answered for the new ones, and not before.
+
+        A source of several passages stays known, without a hash: if its file is gone when an interrupted run is made
+        again, nobody else would take out what was written of it.
+        """
+        if count > 1:
+            await self._write([replace(head, payload={**head.payload, "content_hash": ""})])
+        await self._engine.delete(head.payload[SOURCE], spare=range(count if count > 1 else 0))
 
     async def replace_source(self, chunks: Sequence[Chunk], vectors: Sequence[Sequence[float]]) -> None:
         """`index_source` with vectors that are there already."""
@@ -192,11 +202,12 @@ class VectorStore:
         await self._engine.delete(source)
 
     async def source_hashes(self, recipe: str | None = None) -> dict[str, str]:
-        """The content hash of every source that is completely indexed.
+        """The content hash of every source; an empty one where it is to be indexed again.
+
+        That is so where indexing was interrupted.
 
         Args:
-            recipe: how sources are to be cut. One that was cut otherwise, or stored in an older layout, has an empty
-                hash: it is to be indexed again.
+            recipe: how sources are to be cut. It is so too where one was cut otherwise, or stored in an older layout.
 
         Raises:
             VectorStoreMismatch: the index was made by a newer version.

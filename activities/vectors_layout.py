@@ -43,6 +43,9 @@ def fused_depth(limit: int) -> int:
     return max(4 * limit, 20)
 
 
+_SHOWN = {UNDER: "folder", TYPE: "type"}
+
+
 @dataclass(frozen=True)
 class Point:
     """A chunk ready to be stored: `sparse` maps a term's place to its weight."""
@@ -75,6 +78,10 @@ class Where:
 
     def __bool__(self) -> bool:
         return bool(self.fields)
+
+    def __str__(self) -> str:
+        """The folders and types, for people."""
+        return " and ".join(f"{_SHOWN[name]} {', '.join(values)}" for name, values in self.fields.items())
 
     @property
     def fields(self) -> dict[str, list[str]]:

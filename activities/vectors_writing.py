@@ -69,15 +69,11 @@ class BatchWriter:
         """Hands points over; waits while there is no room."""
         for start in range(0, len(points), BATCH):
             await self._room.acquire()
-            self._tasks.create_task(self._write(points[start : start + BATCH]))
+            task = self._tasks.create_task(self._write(points[start : start + BATCH]))
+            # Not by the task itself: one that is cancelled before it begins would keep its place for ever.
+            task.add_done_callback(lambda _: self._room.release())
 
     async def _write(self, points: Sequence[Point]) -> None:
-        try:
-            await self._written(points)
-        finally:
-            self._room.release()
-
-    async def _written(self, points: Sequence[Point]) -> None:
         """One request, tried again when the store is busy or does not answer. Writing twice does no harm."""
         for tried in range(1, TRIES + 1):
             try:

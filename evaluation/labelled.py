@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 ROOT = Path(__file__).parents[1]
 QUESTIONS = Path(__file__).with_name("questions.jsonl")
@@ -47,6 +47,12 @@ class Question(BaseModel):
     answer: list[str]
     sources: list[Label]
     wrong: WrongAnswer | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if bool(self.answer) != bool(self.sources):
+            raise ValueError(f"Question {self.id} needs an answer and the sources that say it, or neither.")
+        return self
 
     @property
     def answerable(self) -> bool:
@@ -101,7 +107,7 @@ def _line_of(label: Label, root: Path) -> int:
 
 
 def _lines(file: Path) -> list[str]:
-    return file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return file.read_text(encoding="utf-8").split("\n") if file.is_file() else []
 
 
 def _hint(label: Label, root: Path) -> str:

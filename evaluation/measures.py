@@ -38,7 +38,7 @@ def reciprocal_rank(found: Sequence[Found], spots: Sequence[Spot]) -> float:
     return 1 / next(ranks, float("inf"))
 
 
-def mean(values: Iterable[float]) -> float:
-    """The arithmetic mean; 0 of nothing."""
+def mean(values: Iterable[float]) -> float | None:
+    """The arithmetic mean; None of nothing, which is neither good nor bad."""
     numbers = list(values)
-    return sum(numbers) / len(numbers) if numbers else 0.0
+    return sum(numbers) / len(numbers) if numbers else None

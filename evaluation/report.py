@@ -12,11 +12,12 @@ from evaluation.wrong_answers import KINDS, MISTAKES, Case
 Row = dict[str, str]
 
 
-def per_strategy(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:
+def per_strategy(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float | None]]:
     """The measures of each strategy: means over the questions that have an answer, and shares.
 
     `answered` is the share of those; `abstained` the share of the others that were not answered; `grounded` and
-    `complete` are means over the answers given, `correct` over all questions that have an answer.
+    `complete` are means over the answers given, `correct` over all questions that have an answer. None where there
+    is nothing to measure: no question of the kind, no answer given.
     """
     return {
         name: _measures([one for one in outcomes if one.strategy == name])
@@ -24,7 +25,7 @@ def per_strategy(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:
     }
 
 
-def _measures(outcomes: Sequence[Outcome]) -> dict[str, float]:
+def _measures(outcomes: Sequence[Outcome]) -> dict[str, float | None]:
     known = [one for one in outcomes if one.answerable]
     unknown = [one for one in outcomes if not one.answerable]
     given = [one for one in known if one.answered]
@@ -73,7 +74,11 @@ def as_json(outcomes: Sequence[Outcome], cases: Sequence[Case]) -> dict[str, Any
 def _strategy_rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
     found = per_strategy(outcomes)
     names = list(next(iter(found.values()), {}))
-    return [["strategy", *names], *([name, *(f"{one[key]:.2f}" for key in names)] for name, one in found.items())]
+    return [["strategy", *names], *([name, *(_number(one[key]) for key in names)] for name, one in found.items())]
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _detection_rows(cases: Sequence[Case]) -> list[list[str]]:

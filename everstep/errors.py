@@ -240,7 +240,10 @@ class RunNotFoundError(EverstepError):
 
     def __init__(self, run_id: str, where: str = "") -> None:
         place = f" {where}" if where else ""
-        super().__init__(f"No run {run_id!r}{place}. List the runs that exist, or check address and namespace.")
+        super().__init__(
+            f"No run {run_id!r}{place}. See which there are with `everstep list`, or check TEMPORAL_ADDRESS and "
+            "TEMPORAL_NAMESPACE."
+        )
         self.run_id = run_id
 
 

@@ -126,7 +126,7 @@ class IndexFlow(Workflow):
     @step(retry_policy=RETRIES, timeout=300)
     async def scan(self, ctx: Context, ev: IndexFolder | ScanOn) -> list[IndexFile | RemoveFile]:
         """Compare the folder with the index."""
-        await self.knowledge.load()
+        await self.knowledge.load(ev.index if isinstance(ev, IndexFolder) else await ctx.store.get("job.index"))
         if isinstance(ev, IndexFolder):
             sizes = (ev.chunking or self._chunking).within(self.knowledge.embedder.max_tokens)
             asked = {"folder": ev.folder, "paths": ev.paths, "index": ev.index, "chunking": sizes.model_dump()}
@@ -153,8 +153,8 @@ class IndexFlow(Workflow):
     @step(num_workers=4, retry_policy=RETRIES, timeout=900)
     async def index_file(self, ctx: Context, ev: IndexFile) -> FileDone:
         """Read, cut, embed and store one document."""
-        await self.knowledge.load()
         job: dict[str, Any] = await ctx.store.get("job")
+        await self.knowledge.load(job["index"])
         store = self.knowledge.index(job["index"])
         try:
             chunks = await asyncio.to_thread(self._read_chunks, Path(job["folder"]), ev.source, self._sizes(job))
@@ -170,7 +170,9 @@ class IndexFlow(Workflow):
     @step(num_workers=4, retry_policy=RETRIES, timeout=60)
     async def remove_file(self, ctx: Context, ev: RemoveFile) -> FileDone:
         """Take a document out of the index."""
-        await self.knowledge.index(await ctx.store.get("job.index")).delete_source(ev.source)
+        index: str = await ctx.store.get("job.index")
+        await self.knowledge.load(index)
+        await self.knowledge.index(index).delete_source(ev.source)
         ctx.write_event_to_stream(IndexProgress(stage="remove_file", text=f"{ev.source}: removed"))
         return FileDone(source=ev.source, outcome="removed")
 
@@ -186,6 +188,7 @@ class IndexFlow(Workflow):
         if cursor is not None:
             await ctx.store.set("result", result)
             return ScanOn(after=cursor)
+        await self.knowledge.load(result.index)
         result.passages = await self.knowledge.index(result.index).count()
         return result
 

@@ -9,21 +9,19 @@ short passages and scores; whole documents stay where they are.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
 
-from activities.answers import Answer, Source, source_of, with_sources
+from activities.answers import Answer, Source, answer_from, source_of, with_sources
 from activities.documents import DocumentType
-from activities.errors import ModelContextOverflow, ModelRefused
 from activities.evaluations import Disagreement, QuestionPart, Statement
 from activities.knowledge import Knowledge, Reranking
 from activities.outbox import Outbox, Publication
 from activities.packed import pack
 from activities.retries import RETRIES
 from activities.scores import Score, differences, score_of, scores_among
-from activities.searching import searched
+from activities.searching import places_of, searched
 from activities.vectors import Passage
 from activities.vectors_layout import Where
 from everstep import Context, Workflow, step
@@ -231,8 +229,8 @@ class RagFlow(Workflow):
     @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
     async def embed(self, ctx: Context, ev: Rewritten) -> list[Search] | RagResult:
         """Turn the queries into vectors, and search in several ways side by side."""
-        await self.knowledge.load()
         index: str = await ctx.store.get("ask.index")
+        await self.knowledge.load(index)
         if await self.knowledge.index(index).count() == 0:
             return await _unanswered(ctx, f"The index {index!r} is empty: run IndexFlow with index={index!r} first.")
         vectors = [pack(vector) for vector in await self.knowledge.embedder.embed(ev.queries)]
@@ -249,13 +247,12 @@ class RagFlow(Workflow):
     async def search(self, ctx: Context, ev: Search) -> Retrieved | Candidates:
         """Find passages by one strategy, for all the queries."""
         ask: dict[str, Any] = await ctx.store.get("ask")
-        # A run that an older version began has no word on folders and types.
-        where = Where(tuple(ask.get("folders", ())), tuple(ask.get("types", ())))
+        where = _where(ask)
         limit = CANDIDATES if ev.strategy == "reranked" else _passages(ask)
-        await self.knowledge.load()
+        await self.knowledge.load(ask["index"])
         store = self.knowledge.index(ask["index"])
         found = await searched(store, ev.strategy, ev.queries, ev.vectors, limit, where)
-        ctx.write_event_to_stream(RagProgress(stage="search", strategy=ev.strategy, text=_places(found)))
+        ctx.write_event_to_stream(RagProgress(stage="search", strategy=ev.strategy, text=places_of(found)))
         if ev.strategy == "reranked":
             return Candidates(passages=found)
         return Retrieved(strategy=ev.strategy, passages=found)
@@ -268,7 +265,7 @@ class RagFlow(Workflow):
         best = ev.passages[: _passages(ask)]
         if kind and ev.passages:
             best = await self.knowledge.reranker(kind).rerank(ask["question"], ev.passages, _passages(ask))
-        ctx.write_event_to_stream(RagProgress(stage="rerank", strategy="reranked", text=_places(best)))
+        ctx.write_event_to_stream(RagProgress(stage="rerank", strategy="reranked", text=places_of(best)))
         return Retrieved(strategy="reranked", passages=best)
 
     async def _reranking(self, ctx: Context) -> Reranking | None:
@@ -281,27 +278,17 @@ class RagFlow(Workflow):
     @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
     async def answer(self, ctx: Context, ev: Retrieved) -> Drafted:
         """Answer from the passages of one strategy."""
+        await self.knowledge.load()
         question: str = await ctx.store.get("ask.question")
-        passages = ev.passages
-        while True:
-            try:
-                answer = await self.knowledge.answerer.answer(question, passages)
-                break
-            except ModelContextOverflow:
-                if len(passages) == 1:
-                    raise
-                passages = passages[: len(passages) // 2]  # the best ones
-            except ModelRefused as error:
-                # Other passages may find the model willing: this strategy is out, the run is not.
-                answer = Answer(text=str(error), found=False)
-                break
+        answer, passages = await answer_from(self.knowledge.answerer, question, ev.passages)
         text = answer.text.replace("\n", " ")
         ctx.write_event_to_stream(RagProgress(stage="answer", strategy=ev.strategy, text=text[:200]))
-        return Drafted(strategy=ev.strategy, answer=answer, passages=passages)
+        return Drafted(strategy=ev.strategy, answer=answer, passages=list(passages))
 
     @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
     async def evaluate(self, ctx: Context, ev: Drafted) -> Evaluated:
         """Judge one answer: is each statement borne out by its sources? Is every part of the question answered?"""
+        await self.knowledge.load()
         verdict = await self.knowledge.judge.evaluate(await ctx.store.get("ask.question"), ev.answer, ev.passages)
         answer, sources = with_sources(ev.answer, ev.passages)
         evaluated = Evaluated(
@@ -321,6 +308,7 @@ class RagFlow(Workflow):
     @step(retry_policy=RETRIES, timeout=MODEL_SECONDS)
     async def compare(self, ctx: Context, evs: list[Evaluated]) -> Compared:
         """Find where the answers contradict each other, and what only one of them says; rank them."""
+        await self.knowledge.load()
         question: str = await ctx.store.get("ask.question")
         told = {ev.strategy: [one.text for one in ev.statements] for ev in evs if ev.statements}
         found = await self.knowledge.judge.compare(question, told)
@@ -334,11 +322,13 @@ class RagFlow(Workflow):
     async def select(self, ctx: Context, ev: Compared) -> ApprovalRequested | RagResult:
         """Take the best answer, and ask a person whether it may be published."""
         best, scores = ev.best, ev.scores
+        ask: dict[str, Any] = await ctx.store.get("ask")
         judged = {"disagreements": ev.disagreements, "judge": best.judge}
         await ctx.store.set("judged", {"scores": scores, **judged})
         if not best.score.found or best.score.score == 0:
+            if not best.passages and _where(ask):
+                return await _unanswered(ctx, f"The index {ask['index']!r} has nothing in {_where(ask)}: look wider.")
             return await _unanswered(ctx, f"The documents do not hold the answer. {best.score.remarks}".strip())
-        ask: dict[str, Any] = await ctx.store.get("ask")
         draft: dict[str, Any] = {"answer": best.answer, "sources": best.sources, "strategy": best.strategy}
         draft["statements"] = best.statements
         await ctx.store.set("draft", {**draft, "parts": best.parts})
@@ -382,8 +372,9 @@ def _passages(ask: dict[str, Any]) -> int:
     return min(max(int(ask["passages"]), 1), 20)
 
 
-def _places(found: Sequence[Passage]) -> str:
-    return ", ".join(passage.place for passage in found[:3]) or "nothing"
+def _where(ask: dict[str, Any]) -> Where:
+    """Where to look; a run that an older version began has no word on it."""
+    return Where(tuple(ask.get("folders", ())), tuple(ask.get("types", ())))
 
 
 async def _unanswered(ctx: Context, reason: str) -> RagResult:

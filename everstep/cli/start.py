@@ -13,7 +13,7 @@ from everstep.cli.output import Output, OutputOption
 from everstep.cli.program import called_as
 from everstep.cli.session import Session, with_session
 from everstep.cli.talk import FieldsArgument, InputOption
-from everstep.cli.text import parse_fields
+from everstep.cli.text import nearly_json, parse_fields
 from everstep.temporal.beginning import beginning
 from everstep.temporal.obstacles import has_worker, obstacles
 from everstep.temporal.runtime import TemporalRuntime
@@ -59,6 +59,8 @@ def run(
     """
     start = parse_fields(fields or (), given)
     out = Output(output)
+    for line in nearly_json(fields or ()):
+        out.note(line)
     started: list[str] = []
 
     async def work(session: Session) -> None:

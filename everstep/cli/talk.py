@@ -14,7 +14,7 @@ from everstep.cli.output import Output, OutputOption
 from everstep.cli.program import called_as
 from everstep.cli.session import Session, with_session
 from everstep.cli.show import RunArgument
-from everstep.cli.text import InputError, parse_fields
+from everstep.cli.text import InputError, nearly_json, parse_fields
 from everstep.cli.waiting import Lookout, told
 from everstep.errors import EverstepError
 from everstep.events import HumanResponseEvent
@@ -71,6 +71,8 @@ def respond(
         raise InputError("An answer needs fields, such as approved=true. The inbox shows what is asked.")
     who = by or _user()
     out = Output(output)
+    for line in nearly_json(fields or ()):
+        out.note(line)
 
     async def work(session: Session) -> None:
         handle = session.handle(run)
@@ -127,6 +129,8 @@ def send(
     """
     data = parse_fields(fields or (), given)
     out = Output(output)
+    for line in nearly_json(fields or ()):
+        out.note(line)
 
     async def work(session: Session) -> None:
         handle = session.handle(run)

@@ -55,6 +55,16 @@ def parse_fields(pairs: Sequence[str], given: str | None = None) -> dict[str, An
     return fields
 
 
+def nearly_json(pairs: Sequence[str]) -> list[str]:
+    """A line for each `key=value` whose value begins like a JSON list or object and is none: it is taken as text."""
+    out: list[str] = []
+    for pair in pairs:
+        key, _, text = pair.partition("=")
+        if text[:1] in ("[", "{") and isinstance(_value(text), str):
+            out.append(f"{key} is taken as text: {text[:60]!r} begins like JSON and is none. Mind the shell's quotes.")
+    return out
+
+
 def read_object(given: str) -> dict[str, Any]:
     """A JSON object written out, in a file (`@file`) or on stdin (`-`).
 

@@ -225,7 +225,9 @@ class TemporalHandler(WorkflowHandler):
             except RPCError as error:
                 ended = error.status == RPCStatusCode.NOT_FOUND and not await self._goes_on()
                 if ended:
-                    raise ResponseRefusedError(f"run {self.run_id} has ended") from error
+                    raise ResponseRefusedError(
+                        f"run {self.run_id} has ended, and takes no messages any more"
+                    ) from error
                 if error.status not in _SEND_AGAIN or asyncio.get_running_loop().time() >= deadline:
                     raise self._explained(error) from error
             except WorkflowUpdateRPCTimeoutOrCancelledError as error:

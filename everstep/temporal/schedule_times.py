@@ -12,7 +12,7 @@ _WHOLE = {"minute": (0, 59), "hour": (0, 23), "day_of_month": (1, 31), "month": 
 
 def described_times(spec: ScheduleSpec) -> list[str]:
     """Each of a schedule's times as a line: ``0 2 * * * Europe/Berlin``, ``every 15m``; with its jitter."""
-    zone = f" {spec.time_zone_name}" if spec.time_zone_name else ""
+    zone = f" {spec.time_zone_name or 'UTC'}"
     put_off = f", put off by up to {duration(spec.jitter)}" if spec.jitter else ""
     crons = [*spec.cron_expressions, *(_calendar(one) for one in spec.calendars)]
     lines = [f"{text}{zone}" for text in crons]

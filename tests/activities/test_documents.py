@@ -180,6 +180,13 @@ def test_windows_text_files(tmp_path: Path) -> None:
         assert read_document(written(tmp_path / "a.txt", content)).text == "one\ntwo"
 
 
+def test_lines_are_those_that_editors_count(tmp_path: Path) -> None:
+    """A form feed, as between the pages of an RFC, ends none, and neither do the rarer marks."""
+    file = written(tmp_path / "rfc.txt", "one\n\x0c\ntwo\u2028still two\r\nthree\rfour\n")
+    lines = [(line.number, line.text) for line in read_document(file).lines if line.text]
+    assert lines == [(1, "one"), (3, "two\u2028still two"), (4, "three"), (5, "four")]
+
+
 def test_the_hash_follows_the_content(tmp_path: Path) -> None:
     """The hash of a file is that of its document, and changes with the content only."""
     path = written(tmp_path / "a.md", "one")

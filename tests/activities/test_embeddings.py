@@ -43,6 +43,14 @@ async def test_many_texts_go_in_batches(server: FakeOpenAI) -> None:
     await embedder.aclose()
 
 
+async def test_vectors_have_the_length_that_is_promised(server: FakeOpenAI) -> None:
+    """Not every server's have; sums of products would be no cosines then."""
+    server.script([embeddings([[3.0, 4.0, *[0.0] * 6], [0.0] * 8])], path="/embeddings")
+    embedder = embedder_at(server)
+    assert await embedder.embed(["a", "b"]) == [[0.6, 0.8, *[0.0] * 6], [0.0] * 8]
+    await embedder.aclose()
+
+
 async def test_no_texts_need_no_request(server: FakeOpenAI) -> None:
     """Nothing in, nothing out."""
     assert await embedder_at(server).embed([]) == []

@@ -196,6 +196,11 @@ def test_statements_take_the_citations_that_are_meant() -> None:
     ]
 
 
+def test_an_index_in_code_is_no_citation() -> None:
+    """It stays in the statement."""
+    assert claims("Take `steps[0]` first [2, 3].") == [Claim("Take `steps[0]` first.", (2, 3))]
+
+
 def test_a_question_is_taken_apart() -> None:
     """What is asked, part by part."""
     assert question_parts("How long is it kept, and who may see it?") == ["How long is it kept", "who may see it"]
@@ -250,9 +255,23 @@ async def test_a_verdict_out_of_range_is_brought_back_into_it(server: FakeOpenAI
     assert not any(part.covered for part in verdict.parts)
 
 
+async def test_a_scrap_is_no_quote(server: FakeOpenAI, chat: ChatJudge) -> None:
+    """Two words stand in many a passage; the evidence decides."""
+    server.script([json_text(judged((True, 2, "The desk"), covered=(1.0, 1.0)))])
+    verdict = await chat.evaluate(QUESTION, answer("The desk pays refunds in gold [2]."), PASSAGES)
+    assert not verdict.statements[0].supported
+
+
+NOT_A_NUMBER = '{"statements": [], "parts": [{"number": 1, "covered": NaN}], "remarks": ""}'
+
+
 @pytest.mark.parametrize(
     ("replies", "excuse"),
-    [([refusal()], "declined to judge"), ([text("Looks good!"), text('{"statements": 1}')], "no valid verdict")],
+    [
+        ([text(NOT_A_NUMBER)] * 2, "no valid verdict"),
+        ([refusal()], "declined to judge"),
+        ([text("Looks good!"), text('{"statements": 1}')], "no valid verdict"),
+    ],
 )
 async def test_where_the_model_gives_no_verdict_the_evidence_decides(
     server: FakeOpenAI, chat: ChatJudge, replies: list[object], excuse: str

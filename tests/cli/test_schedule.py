@@ -44,8 +44,9 @@ def test_a_schedule_from_its_making_to_its_end(shell: Shell, name: str) -> None:
         return bool(found) and found[0]["paused"] and found[0]["note"] == "every night"
 
     eventually(listed)
-    replaced = shell.starter("schedule", "create", name, "Shop", "item=milk", "--every", "1h30m", "--replace")
-    assert (replaced.json["times"], replaced.json["paused"]) == (["every 1h30m"], True)
+    new = ("--every", "1h30m", "--cron", "30 2 * * *", "--replace")
+    replaced = shell.starter("schedule", "create", name, "Shop", "item=milk", *new)
+    assert (replaced.json["times"], replaced.json["paused"]) == (["30 2 * * * UTC", "every 1h30m"], True)
     assert shell.starter("schedule", "unpause", name).code == 0
     assert not shell.starter("schedule", "show", name).json["paused"]
     assert shell.starter("schedule", "delete", name).code == 0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from everstep.cli.text import InputError, answer_command, by_fields, clean, parse_fields, seconds_of, span
+from everstep.cli.text import InputError, answer_command, by_fields, clean, nearly_json, parse_fields, seconds_of, span
 
 
 def test_values_are_json_where_they_parse_and_text_else() -> None:
@@ -12,6 +12,13 @@ def test_values_are_json_where_they_parse_and_text_else() -> None:
     assert parse_fields(["n=3", "b=true", "t=3a", "nan=NaN", "o={\"a\": [1]}", "e="]) == {
         "n": 3, "b": True, "t": "3a", "nan": "NaN", "o": {"a": [1]}, "e": "",
     }  # fmt: skip
+
+
+def test_a_value_that_is_nearly_json_is_told() -> None:
+    """A list that lost its quotes to the shell is text, and a line says so; of other values nothing is said."""
+    assert nearly_json(["n=[1]", "o={}", "t=tea [two]", "x"]) == []
+    (line,) = nearly_json(["urls=[a, b]", "n=3"])
+    assert line.startswith("urls is taken as text: '[a, b]'")
 
 
 def test_dots_nest_and_values_may_have_equals_signs() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from activities.chunking import Chunking
+from activities.embeddings import PackagedEmbedder
 from activities.errors import DocumentUnreadable, ModelAuthError
 from activities.knowledge import Knowledge
+from activities.vectors import VectorStore
+from activities.vectors_edge import EdgeEngine
 from everstep.errors import StepFailedError
 from tests.support.fake_openai import FakeOpenAI, auth_error, rate_limited, server_error
 from workflows.indexing import FileError, IndexFlow, IndexProgress, IndexResult
@@ -167,3 +171,20 @@ def test_errors_of_files_are_plain_data() -> None:
     """What is reported of a file reads back from JSON."""
     error = FileError(source="a.pdf", reason="broken")
     assert FileError.model_validate_json(error.model_dump_json()) == error
+
+
+async def test_an_index_is_opened_beside_the_loop(tmp_path: Path) -> None:
+    """Its client takes seconds to import, in which no other step of the worker would go on."""
+    threads: list[threading.Thread] = []
+
+    def opened(space: str) -> VectorStore:
+        threads.append(threading.current_thread())
+        return VectorStore(EdgeEngine(tmp_path / "vectors"))
+
+    knowledge = Knowledge(embedder=PackagedEmbedder(), stores=opened)
+    (tmp_path / "docs").mkdir()
+    await IndexFlow(knowledge).run(folder=str(tmp_path / "docs"))
+    await knowledge.close()
+    assert len(threads) == 1
+    assert threads[0] is not threading.current_thread()
+    assert threads[0].name.startswith("asyncio_")

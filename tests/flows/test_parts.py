@@ -66,6 +66,14 @@ def test_citations_are_numbered_in_order_of_appearance() -> None:
     assert [(source.number, source.place) for source in sources] == [(1, "c.md:3-4"), (2, "a.md:3-4")]
 
 
+def test_citations_may_stand_together() -> None:
+    """Chat models write them so; an index in code is none of them."""
+    answer = Answer(text="It waits [2, 3]. See `evs[1]` [3,9].")
+    text, sources = with_sources(answer, [passage("a"), passage("b"), passage("c")])
+    assert text == "It waits [1][2]. See `evs[1]` [2]."
+    assert [source.path for source in sources] == ["b.md", "c.md"]
+
+
 def test_passages_found_by_several_queries_come_first() -> None:
     """Ranks add up, and the question's own search counts twice."""
     a, b, c = passage("a"), passage("b"), passage("c")

@@ -209,6 +209,7 @@ async def test_a_folder_that_holds_nothing_answers_nothing(indexed: Knowledge, o
     """No person is asked."""
     result: RagResult = await RagFlow(indexed, outbox).run(question=QUESTION, folders=["nowhere"])
     assert result.status == "unanswered"
+    assert result.reason == "The index 'default' has nothing in folder nowhere: look wider."
 
 
 async def test_an_unknown_type_is_refused_at_the_door(indexed: Knowledge, outbox: Outbox) -> None:
