@@ -84,10 +84,11 @@ class Tally:
 class Progress:
     """Shows within its block how a batch goes on."""
 
-    def __init__(self, console: Console, tally: Tally, batch: Batch) -> None:
+    def __init__(self, console: Console, tally: Tally, batch: Batch, *, line_seconds: float = LINE_SECONDS) -> None:
         self._console = console
         self._tally = tally
         self._batch = batch
+        self._line_seconds = line_seconds
         self._bar: Bar | None = None
         self._last = ""
 
@@ -108,7 +109,7 @@ class Progress:
 
     async def _show(self) -> None:
         while True:
-            await asyncio.sleep(LINE_SECONDS if self._bar is None else BAR_SECONDS)
+            await asyncio.sleep(self._line_seconds if self._bar is None else BAR_SECONDS)
             if self._bar is not None:
                 self._move(self._bar)
             elif (line := f"{self._done()} of {self._tally.total} lines: {self._text()}") != self._last:

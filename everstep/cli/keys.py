@@ -111,16 +111,21 @@ def _write(path: Path, ring: KeyRing, *, fresh: bool) -> None:
         text = json.dumps(data, indent=2) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        target = path if fresh else path.with_name(f".{path.name}.new")
-        mode = 0o600 if fresh else path.stat().st_mode & 0o777
-        if not fresh:
+        before = None if fresh else path.stat()
+        if before is not None:
+            path = path.resolve()  # a link to the ring stays one: others read what it leads to
+        target = path if before is None else path.with_name(f".{path.name}.new")
+        if before is not None:
             target.unlink(missing_ok=True)
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            if before is not None and os.name == "posix":  # whoever reads it now still may, whatever the umask
+                os.fchown(descriptor, before.st_uid, before.st_gid)
+                os.fchmod(descriptor, before.st_mode & 0o777)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        if not fresh:
+        if before is not None:
             target.replace(path)
     except FileExistsError:
         raise CommandError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,6 +52,21 @@ def test_a_key_is_brought_to_all_before_it_is_used(keys: Keys, ring: Path, monke
     assert keys("rotate", "--stage", "--id", "2026-12")["current"] == "2026-11"
     assert keys("use", "--id", "2026-12")["current"] == "2026-12"
     assert keys("list") == {"ring": str(ring), "current": "2026-12", "keys": ["2026-12", "2026-11"]}
+
+
+def test_who_reads_a_ring_still_does_when_it_is_rotated(keys: Keys, ring: Path) -> None:
+    """By a link to it, and by the group, whatever the umask of who rotates it."""
+    link = ring.with_name("link.json")
+    link.symlink_to(ring)
+    ring.chmod(0o640)
+    umask = os.umask(0o077)
+    try:
+        keys("rotate", str(link), "--id", "2026-12")
+    finally:
+        os.umask(umask)
+    assert link.is_symlink()
+    assert find_keys(str(ring)).ring.current == "2026-12"
+    assert ring.stat().st_mode & 0o777 == 0o640
 
 
 def test_what_would_lose_keys_is_refused(keys: Keys, ring: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from temporalio.client import Client
@@ -30,14 +31,16 @@ class Done(Event):
 
 
 class Gauge:
-    """How many of each step run now, and the most that ever did; the order in which they ended."""
+    """How many of each step run now, and the most that ever did; when they began; the order in which they ended."""
 
     def __init__(self) -> None:
         self.now: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
         self.ended: list[str] = []
+        self.began: list[float] = []
 
     async def during(self, kind: str, seconds: float) -> Done:
+        self.began.append(asyncio.get_running_loop().time())
         self.now[kind] += 1
         self.now["all"] += 1
         for name in (kind, "all"):
@@ -95,13 +98,14 @@ async def test_limits_go_with_targets_for_memory_and_cpu(client: Client, task_qu
     assert flow.gauge.most["heavy"] <= 3
 
 
-async def test_rates_are_kept(client: Client, task_queue: str) -> None:
-    """A worker begins no more steps per second than it may."""
-    async with serving(client, [Mixed], task_queue=task_queue, max_activities_per_second=10):
-        runtime = TemporalRuntime(client, task_queue=task_queue)
-        began = asyncio.get_running_loop().time()
-        assert await (await runtime.start_flow("Mixed")) == 18
-    assert asyncio.get_running_loop().time() - began > 0.8
+@pytest.mark.parametrize("rate", ["max_activities_per_second", "max_task_queue_activities_per_second"])
+async def test_rates_are_kept(client: Client, task_queue: str, rate: str) -> None:
+    """A worker, and all workers of a task queue, begin no more steps per second than they may."""
+    flow, options = Mixed(), dict[str, Any]({rate: 7})
+    async with serving(client, [flow], task_queue=task_queue, **options):
+        assert await (await TemporalRuntime(client, task_queue=task_queue).start_flow("Mixed")) == 18
+    began = flow.gauge.began
+    assert began[-1] - began[0] > 1.0, "seven at once, then seven a second; all at once without"
 
 
 @pytest.mark.parametrize(

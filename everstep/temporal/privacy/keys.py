@@ -35,6 +35,8 @@ LOOK_SECONDS = 5.0
 ASK_SECONDS = 1.0
 """How often, at most, a ring is read again because a payload names a key that it lacks."""
 
+_ASK_SERVICE = "See that the key service answers, and permits this process to ask it."
+
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HOOK = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -256,7 +258,8 @@ def _from_hook(place: str, hook: Callable[..., Any]) -> KeyRing:
     try:
         ring = hook()
     except Exception as error:
-        raise SettingsError(f"{KEYS_SETTING}: {place} gave no key ring: {type(error).__name__}: {error}") from error
+        told = f"{KEYS_SETTING}: {place} gave no key ring: {type(error).__name__}: {error}. {_ASK_SERVICE}"
+        raise SettingsError(told) from error
     if isinstance(ring, KeyRing):
         return ring
     try:
@@ -269,7 +272,8 @@ def _unwrapped(unwrap: Callable[..., Any], key_id: str, wrapped: bytes) -> bytes
     try:
         key = unwrap(key_id, wrapped)
     except Exception as error:
-        raise SettingsError(f"the key {key_id!r} cannot be unwrapped: {type(error).__name__}: {error}") from error
+        told = f"the key {key_id!r} cannot be unwrapped: {type(error).__name__}: {error}. {_ASK_SERVICE}"
+        raise SettingsError(told) from error
     if not isinstance(key, bytes):
         raise SettingsError(f"the key {key_id!r} was unwrapped to no bytes but {type(key).__name__}: give {KEY_BYTES}")
     return key
