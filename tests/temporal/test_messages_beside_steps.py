@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from temporalio.api.enums.v1 import EventType
+from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.client import Client
 
 from everstep import Workflow, step
@@ -51,5 +51,11 @@ async def test_messages_that_are_judged_share_no_activity_id_with_steps(client: 
             await asyncio.sleep(0.01)
         assert await asyncio.wait_for(handler.workflow.result(), 30)
     history = await handler.workflow.fetch_history()
-    failures = [event for event in history.events if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED]
-    assert not failures
+    failures = [
+        event.workflow_task_failed_event_attributes
+        for event in history.events
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
+    ]
+    # A server has a task done again where a message came while it ended the run; that is no fault.
+    raced = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
+    assert not [failure for failure in failures if failure.cause != raced]
