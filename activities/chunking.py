@@ -89,7 +89,12 @@ class Chunk(BaseModel):
     @property
     def indexed_text(self) -> str:
         """What to embed and index: the headings, often the words asked for, and the text."""
-        return " > ".join(self.heading) + "\n" + self.text if self.heading else self.text
+        return under_headings(self.heading, self.text)
+
+
+def under_headings(heading: Sequence[str], text: str) -> str:
+    """A text with the headings above it, outermost first, as it is embedded and indexed."""
+    return " > ".join(heading) + "\n" + text if heading else text
 
 
 def chunk_document(document: Document, count: TokenCounter, chunking: Chunking | None = None) -> list[Chunk]:

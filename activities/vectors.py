@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from activities.chunking import Chunk
+from activities.chunking import Chunk, under_headings
 from activities.errors import VectorStoreMismatch, VectorStoreOutdated
 from activities.per_loop import PerLoop
 from activities.places import place_of
@@ -55,7 +55,7 @@ class Passage(BaseModel):
     @property
     def indexed_text(self) -> str:
         """What was embedded of it: the headings and the text."""
-        return " > ".join(self.heading) + "\n" + self.text if self.heading else self.text
+        return under_headings(self.heading, self.text)
 
     @property
     def place(self) -> str:

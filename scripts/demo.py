@@ -20,18 +20,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from demo_screen import console, plain, say, show_draft, show_result, shown_path
 from demo_worker import ROOT, STATE, alongside, end_on_signals, worker, worker_log
-from rich.console import Console
 from rich.markup import escape
-from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 from temporalio.runtime import Runtime, TelemetryConfig
 
 from everstep.cli.exits import CommandError, Exit, guarded
@@ -59,8 +57,6 @@ OWN_DOCUMENTS = (
 OWN_QUESTION = "What happens to a run when its worker dies?"
 HEADING = re.compile(r"^(#{1,3})\s+(?:[\d.]+\s+)?(\w\S*(?: [\w-]\S*){1,7})\s*$", re.MULTILINE)
 ENDINGS = ("WorkflowFailedEvent", "WorkflowTimedOutEvent", "WorkflowCancelledEvent")
-
-console = Console(highlight=False)
 
 
 @dataclass(frozen=True)
@@ -247,41 +243,6 @@ async def watched(plan: Plan, run: TemporalHandler, settings: ConnectionSettings
     return result
 
 
-def show_draft(draft: Json) -> None:
-    """The answer, where it comes from, and what the strategies are worth."""
-    console.print(Panel(escape(clean(draft["answer"])), title="Answer", subtitle=escape(draft["model"]), expand=True))
-    show_sources(draft["sources"])
-    show_judgement(draft)
-    columns = ("strategy", "score", "grounded", "complete", "agreed", "remarks")
-    table = Table(*columns, box=None, pad_edge=False, header_style="dim")
-    for score in draft["scores"]:
-        chosen = "bold green" if score["strategy"] == draft["strategy"] else ""
-        numbers = [f"{score[name]:.2f}" for name in columns[1:-1]]
-        table.add_row(score["strategy"], *numbers, escape(clean(score["remarks"])), style=chosen)
-    console.print(table)
-
-
-def show_judgement(draft: Json) -> None:
-    """Which statements the sources do not bear out, and where the strategies' answers contradict each other."""
-    doubted = [one for one in draft["statements"] if not one["supported"]]
-    count = len(draft["statements"])
-    console.print(
-        f"  {count - len(doubted)} of {count} statements borne out by the sources  [dim]{escape(draft['judge'])}[/]"
-    )
-    for one in doubted:
-        console.print(f"  [red]✗[/] {escape(clean(one['text']))}  [yellow]{escape(clean(one['why']))}[/]")
-    for one in [each for each in draft["disagreements"] if each["kind"] == "contradicts"][:5]:
-        told = f"{one['by']}: {one['statement']} ≠ {one['other']}: {one['other_statement']}"
-        console.print(f"  [yellow]contradiction:[/] {escape(clean(told))}  [dim]{escape(clean(one['why']))}[/]")
-
-
-def show_sources(sources: Sequence[Json]) -> None:
-    """The passages that an answer cites."""
-    for source in sources:
-        place, heading = escape(clean(source["place"])), escape(clean(source["heading"]))
-        console.print(f"  \\[{source['number']}] [cyan]{place}[/]  [dim]{heading}[/]")
-
-
 async def approve(plan: Plan, run: TemporalHandler, settings: ConnectionSettings) -> None:
     """Have the answer approved: by --yes, by the person at the terminal, or from elsewhere."""
     if plan.yes:
@@ -335,21 +296,6 @@ def tell_how(
     plain(f"  .venv/bin/temporal workflow signal {where} --name respond --input '{{\"approved\": true}}'")
 
 
-def show_result(result: Json, url: str | None) -> None:
-    """How it ended."""
-    status = result["status"]
-    colour = "green" if status == "published" else "yellow"
-    say("result", f"[{colour}]{status}[/]" + (f": {escape(clean(result['reason']))}" if result["reason"] else ""))
-    if status == "published":
-        console.print(
-            Panel(escape(clean(result["answer"])), title=escape(clean(result["question"])), border_style=colour)
-        )
-        show_sources(result["sources"])
-        say("file", shown_path(Path(result["published_to"])))
-    if url:
-        say("run", url)
-
-
 # --- Small things -----------------------------------------------------------------------------------------------------
 
 
@@ -384,21 +330,6 @@ def run_id(flow: str) -> str:
 def at_terminal() -> bool:
     """Whether a person can be asked here."""
     return sys.stdin.isatty() and sys.stdout.isatty()
-
-
-def say(stage: str, text: str) -> None:
-    """One line of what happens."""
-    console.print(f"[cyan]{stage:<8}[/] {text}", soft_wrap=True)
-
-
-def plain(text: str) -> None:
-    """A line to copy, as it is."""
-    console.print(text, markup=False, soft_wrap=True)
-
-
-def shown_path(path: Path) -> str:
-    """A path as it is reached from the project."""
-    return escape(str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path))
 
 
 if __name__ == "__main__":
