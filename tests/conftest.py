@@ -6,6 +6,7 @@ starts fast.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     from temporalio.client import Client
 
     from everstep.temporal.devserver import DevServer
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C again where a shell has started the tests in its background: the programs they start inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
