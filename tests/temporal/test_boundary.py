@@ -76,8 +76,14 @@ class Wide(Workflow):
 
 
 async def _executions(client: Client, handler: TemporalHandler) -> list[WorkflowExecutionStatus | None]:
-    runs = [run async for run in client.list_workflows(f"WorkflowId = '{handler.run_id}'")]
-    return [run.status for run in sorted(runs, key=lambda run: run.start_time)]
+    """How the executions of a run that has ended ended, once the server's list tells it: that comes a moment later."""
+
+    async def listed() -> list[WorkflowExecutionStatus | None]:
+        runs = [run async for run in client.list_workflows(f"WorkflowId = '{handler.run_id}'")]
+        statuses = [run.status for run in sorted(runs, key=lambda run: run.start_time)]
+        return [] if WorkflowExecutionStatus.RUNNING in statuses else statuses
+
+    return await until(listed)
 
 
 async def _run(client: Client, queue: str, flow: str, fields: Mapping[str, Any]) -> TemporalHandler:
