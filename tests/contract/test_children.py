@@ -11,6 +11,7 @@ from everstep.events import Event, HumanResponseEvent, InputRequiredEvent, Start
 from everstep.handler import WorkflowHandler
 from everstep.retry_policy import retry_policy, stop_after_attempt, wait_fixed
 from everstep.temporal import Limits
+from everstep.temporal.handler import TemporalHandler
 from everstep.testing.environment import PATIENCE
 from tests.contract.test_continue_as_new import executions
 from tests.support.drivers import Driver, TemporalDriver, eventually
@@ -524,7 +525,11 @@ async def test_a_child_is_cancelled_behind_continue_as_new(driver: Driver) -> No
     handler = await driver.run(Busy, times=1)
     (request,) = await driver.open_requests(handler)
     for _ in range(12):
-        await handler.send_event(Text())
+        if driver.skips_time and isinstance(handler, TemporalHandler):
+            # An update that comes while the run continues as new is more than this server can take: it is too old.
+            await handler.workflow.signal("send_event", {"type": "Text", "data": {}})
+        else:
+            await handler.send_event(Text())
     await eventually(lambda: noted(driver, handler, 12))
     await handler.cancel_run()
     with pytest.raises(WorkflowRuntimeError, match="cancelled"):
