@@ -15,7 +15,8 @@ Kind = Literal["prose", "list", "table", "code"]
 _HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*$")
 _UNDERLINE = re.compile(r"(=+|-{3,})\s*$")
 _RULE = re.compile(r"\s{0,3}([-*_])(?:\s*\1){2,}\s*$")
-_FENCE = re.compile(r"\s*(`{3,}|~{3,})")
+FENCE = re.compile(r"\s*(`{3,}|~{3,})")
+"""The line that begins or ends a block of code."""
 _ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)]|\[\^?[^\]]+\]:)\s")
 _FRONT_MATTER_LINES = 100
 
@@ -76,7 +77,7 @@ def items(lines: Sequence[str], block: Block) -> Iterator[tuple[int, int]]:
     fence = ""
     indent = _indent(lines[block.start])
     for at in range(block.start, block.end):
-        mark = _FENCE.match(lines[at])
+        mark = FENCE.match(lines[at])
         if not fence and _ITEM.match(lines[at]) and _indent(lines[at]) <= indent:
             starts.append(at)
         if mark and (not fence or mark.group(1).startswith(fence)):
@@ -95,7 +96,7 @@ def _heading(lines: Sequence[str], at: int) -> tuple[int, str, int] | None:
     underline = _UNDERLINE.match(below)
     if not underline or not text.strip() or (at and lines[at - 1].strip()) or text[0] in " \t|>" or _ITEM.match(text):
         return None
-    if _RULE.match(text) or _FENCE.match(text):
+    if _RULE.match(text) or FENCE.match(text):
         return None
     return (1 if underline.group(1)[0] == "=" else 2), text.strip(), 2
 
@@ -117,7 +118,7 @@ def _block(lines: Sequence[str], at: int, breaks: Collection[int]) -> Block:
     """The block that begins at a line, which is neither blank nor a heading."""
     if _is_front_matter(lines, at):
         return Block("code", at, _front_matter_end(lines))
-    if _FENCE.match(lines[at]):
+    if FENCE.match(lines[at]):
         return Block("code", at, _fence_end(lines, at))
     if _is_row(lines[at]):
         return Block("table", at, _run_end(lines, at, _is_row))
@@ -138,15 +139,15 @@ def _interrupts(lines: Sequence[str], at: int) -> bool:
     """Whether a line ends the paragraph before it."""
     line = lines[at]
     return not line.strip() or bool(
-        _HEADING.match(line) or _FENCE.match(line) or _RULE.match(line) or _ITEM.match(line) or _is_row(line)
+        _HEADING.match(line) or FENCE.match(line) or _RULE.match(line) or _ITEM.match(line) or _is_row(line)
     )
 
 
 def _fence_end(lines: Sequence[str], at: int) -> int:
-    opening = _FENCE.match(lines[at])
+    opening = FENCE.match(lines[at])
     assert opening
     for end in range(at + 1, len(lines)):
-        mark = _FENCE.match(lines[end])
+        mark = FENCE.match(lines[end])
         if mark and mark.group(1).startswith(opening.group(1)) and lines[end].strip() == mark.group(1):
             return end + 1
     return len(lines)
@@ -157,7 +158,7 @@ def _list_end(lines: Sequence[str], at: int, breaks: Collection[int]) -> int:
     end = at + 1
     while end < len(lines) and end not in breaks:
         line = lines[end]
-        if _FENCE.match(line) and _indent(line):
+        if FENCE.match(line) and _indent(line):
             end = _fence_end(lines, end)
         elif not line.strip():
             following = next((below for below in lines[end:] if below.strip()), "")

@@ -11,12 +11,10 @@ from typing import NamedTuple
 
 from activities.facts import stems
 from activities.places import place_of
-from activities.text import sentences
+from activities.text import FENCE, FOOTNOTE, sentences
 from activities.vectors import Passage
 
 _WORD = re.compile(r"\w+(?:[.\-/:'_]\w+)*")
-_FENCE = re.compile(r"\s*(```|~~~)")
-_FOOTNOTE = re.compile(r"\[\^[\w-]+\]")
 _SHORT_WORDS = 12
 
 
@@ -49,7 +47,7 @@ class Excerpt:
         lines: int | None = None,
         page: int | None = None,
     ) -> None:
-        self.text = _FOOTNOTE.sub("", text)
+        self.text = FOOTNOTE.sub("", text)
         self.source = source
         self.heading = " › ".join(heading)
         self._start = start_line
@@ -103,7 +101,7 @@ class Excerpt:
 
     @cached_property
     def _lines(self) -> list[str]:
-        return ["" if _FENCE.match(line) else words_of(line) for line in self.text.split("\n")]
+        return ["" if FENCE.match(line) else words_of(line) for line in self.text.split("\n")]
 
     @cached_property
     def _words(self) -> str:

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from activities.blocks import Block, items
+from activities.blocks import FENCE, Block, items
 
 TokenCounter = Callable[[str], int]
 
 _SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')\]])|(?<=[.!?]\*\*))\s+(?=[\"'(\[`*_]*[A-Z0-9])|(?<=[。！？])")
 _TABLE_LINE = re.compile(r"\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$")
-_FENCE = re.compile(r"\s*(`{3,}|~{3,})")
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,8 @@ class Pieces:
     def _code(self, block: Block, budget: int) -> list[Unit]:
         """Code by its own paragraphs, or by lines where one is too long; each piece fenced."""
         first, last = self._lines[block.start], self._lines[block.end - 1]
-        fence = _FENCE.match(first)
-        closed = bool(fence) and block.end - block.start > 1 and bool(_FENCE.match(last))
+        fence = FENCE.match(first)
+        closed = bool(fence) and block.end - block.start > 1 and bool(FENCE.match(last))
         mark = fence.group(1) if fence else ""
         around = (first, last if closed else mark) if fence else ("", "")
         inner = range(block.start + bool(fence), block.end - closed)

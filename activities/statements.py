@@ -6,9 +6,8 @@ import re
 from typing import NamedTuple
 
 from activities.answers import cited_in, uncited
-from activities.text import sentences, terms
+from activities.text import FOOTNOTE, sentences, terms
 
-_FOOTNOTE = re.compile(r"\[\^[\w-]+\]")
 _BEHIND_THE_STOP = re.compile(r"([.!?:])((?:\s*\[\d+(?:\s*,\s*\d+)*\])+)")
 _SAYS_NOTHING = frozenset({"yes", "sure", "ok", "okay", "indeed", "correct"})
 
@@ -31,7 +30,7 @@ def claims(answer: str) -> list[Claim]:
     """
     found: list[Claim] = []
     for line in answer.splitlines():
-        found += _of_paragraph(_BEHIND_THE_STOP.sub(r"\2\1", _FOOTNOTE.sub("", line)))
+        found += _of_paragraph(_BEHIND_THE_STOP.sub(r"\2\1", FOOTNOTE.sub("", line)))
     everything = tuple(dict.fromkeys(number for claim in found for number in claim.cited))
     return [claim if claim.cited else claim._replace(cited=everything) for claim in found]
 

@@ -16,7 +16,11 @@ _PARTS = re.compile(r"[._\-/:']+")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')\]])|(?<=[.!?]\*\*))\s+(?=[\"'(\[`*]*[A-Z0-9`])")
 _LIST_ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+")
-_FENCE = re.compile(r"\s*(```|~~~)")
+FENCE = re.compile(r"\s*(```|~~~)")
+"""The line that begins or ends a block of code."""
+
+FOOTNOTE = re.compile(r"\[\^[\w-]+\]")
+"""A reference to a footnote, which is no part of a sentence."""
 
 STOP_WORDS = frozenset(
     """a about above after again all also am an and any are as at be because been before being below
@@ -98,8 +102,8 @@ def sentences(text: str) -> list[str]:
     """
     found: list[str] = []
     for block in _blocks(text.splitlines()):
-        if _FENCE.match(block[0]):
-            code = [line.strip() for line in block[1:] if not _FENCE.match(line)]
+        if FENCE.match(block[0]):
+            code = [line.strip() for line in block[1:] if not FENCE.match(line)]
             if found and found[-1].endswith(":") and 0 < len(code) <= 6:
                 found[-1] += " `" + "; ".join(code) + "`"
         elif block[0].lstrip().startswith("|"):
@@ -123,7 +127,7 @@ def _blocks(lines: list[str]) -> list[list[str]]:
     blocks: list[list[str]] = []
     fence = ""
     for line in lines:
-        mark = _FENCE.match(line)
+        mark = FENCE.match(line)
         if fence:
             blocks[-1].append(line)
             fence = "" if mark and mark.group(1) == fence else fence
@@ -148,4 +152,4 @@ def _starts_block(line: str) -> bool:
 
 
 def _ends_block(block: list[str]) -> bool:
-    return block[0].lstrip().startswith(("#", "|")) or bool(_FENCE.match(block[0]))
+    return block[0].lstrip().startswith(("#", "|")) or bool(FENCE.match(block[0]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import Enum
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 from pydantic import (
     AwareDatetime,
-    BeforeValidator,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -18,6 +16,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from everstep.due import Due, due_in_seconds
 from everstep.event_base import (
     RESOLVE,
     Event,
@@ -108,23 +107,6 @@ class StopEvent(Event):
         return f"{type(self).__name__}({', '.join(said)})"
 
 
-def _checked_due(value: Any) -> Any:
-    if isinstance(value, datetime) and value.tzinfo is None:
-        raise ValueError(
-            "a datetime without a time zone names no instant; give it one, as in datetime.now(UTC) + ..., "
-            "or give a timedelta"
-        )
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or (isinstance(seconds, int | float) and not (math.isfinite(seconds) and seconds > 0)):
-        raise ValueError(f"{value!r} is no time to wait; give seconds or a timedelta above 0")
-    return value
-
-
-Due = Annotated[timedelta | AwareDatetime | float, BeforeValidator(_checked_due)]
-"""Until when a request may be answered: seconds or a timedelta from when it is asked, or an aware
-datetime."""
-
-
 class InputRequiredEvent(Event):
     """Asks a person for something; the answer is a `HumanResponseEvent`, or the type in `response_event`.
 
@@ -157,20 +139,6 @@ class InputRequiredEvent(Event):
             assignee: str | None = None,
             **data: Any,
         ) -> None: ...
-
-
-def due_in_seconds(due: timedelta | datetime | float | None, now: float) -> float | None:
-    """When a request is due, in seconds since the epoch.
-
-    Args:
-        due: the `due` of an `InputRequiredEvent`.
-        now: the time it is asked at, in seconds since the epoch.
-    """
-    if due is None:
-        return None
-    if isinstance(due, datetime):
-        return due.timestamp()
-    return now + (due.total_seconds() if isinstance(due, timedelta) else due)
 
 
 class HumanResponseEvent(Event):

@@ -156,12 +156,8 @@ class StepActivity:
             await gate.enter(self._kind, info.scheduled_time, activity.wait_for_worker_shutdown)
         except GivenBack as back:
             tally.account()
-            raise ApplicationError(
-                f"step {self._step!r} waits: this worker already runs as many of it as it may at one time",
-                type="WorkerBusy",
-                next_retry_delay=max(AGAIN_SOON, timedelta(seconds=back.seconds)),
-                category=ApplicationErrorCategory.BENIGN,
-            ) from None
+            text = f"step {self._step!r} waits: this worker already runs as many of it as it may at one time"
+            raise _given_up(text, "WorkerBusy", max(AGAIN_SOON, timedelta(seconds=back.seconds))) from None
 
     async def _attempt(self, call: StepCall, tally: Tally, publisher: Publisher) -> Outcome:
         """Tries until one succeeds or the end of this attempt is due; raises what tells Temporal how to go on."""
@@ -180,19 +176,10 @@ class StepActivity:
                     raise
                 tally.account()
                 _log.info("%s was cut off, because the worker stops; another one takes it", info.activity_type)
-                raise ApplicationError(
-                    f"the worker of step {self._step!r} is shutting down; another one takes it",
-                    type="WorkerShutdown",
-                    next_retry_delay=AGAIN_SOON,
-                    category=ApplicationErrorCategory.BENIGN,  # logged above, in one line
-                ) from None
+                text = f"the worker of step {self._step!r} is shutting down; another one takes it"
+                raise _given_up(text, "WorkerShutdown", AGAIN_SOON) from None
             except StepsLoopDied as error:  # not accounted for: the worker counts as lost
-                raise ApplicationError(
-                    str(error),
-                    type=_LOST_LOOP,
-                    next_retry_delay=BROKEN_RETRY,
-                    category=ApplicationErrorCategory.BENIGN,  # the loop's own end is logged
-                ) from None
+                raise _given_up(str(error), _LOST_LOOP, BROKEN_RETRY) from None
             except EventRejectedError as error:
                 tally.account()
                 raise ApplicationError(str(error), type="EventRejected", next_retry_delay=ABSENT_RETRY) from error
@@ -334,6 +321,11 @@ class _Heartbeats:
 
     def stop(self) -> None:
         self._next.cancel()
+
+
+def _given_up(text: str, kind: str, again: timedelta) -> ApplicationError:
+    """What gives an attempt back without its step having failed; benign, as what happened is logged where it did."""
+    return ApplicationError(text, type=kind, next_retry_delay=again, category=ApplicationErrorCategory.BENIGN)
 
 
 def _final(failure: Failure) -> ApplicationError:
