@@ -67,6 +67,8 @@ async def ask_run(client: Client, run: RunSummary, query: str, *arguments: Any, 
 async def put_query(client: Client, run_id: str, query: str, *arguments: Any, seconds: float | None = None) -> Any:
     """What a run answers to a query, where only its id is known; see `ask_run`.
 
+    A query that the server had handed to a worker just as that stopped comes back cancelled; the next worker is asked.
+
     Args:
         seconds: how long to wait for an answer; None: as long as the client does by itself.
 
@@ -91,7 +93,9 @@ async def put_query(client: Client, run_id: str, query: str, *arguments: Any, se
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
                 raise RunNotFoundError(run_id) from None
-            raise
+            time_left = deadline is None or time.monotonic() < deadline
+            if error.status != RPCStatusCode.CANCELLED or not time_left or attempt == _TRIES - 1:
+                raise
     raise FlowNotServedError(run_id)
 
 
