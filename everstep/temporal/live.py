@@ -22,6 +22,7 @@ QUERY_SECONDS = 3.0
 
 _TRIES = 5
 _BETWEEN_TRIES = 0.1
+_AGAIN_SECONDS = 5.0  # one that the client's own patience of 30 s ended is not put again
 _SILENT = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED, RPCStatusCode.FAILED_PRECONDITION)
 
 
@@ -79,10 +80,10 @@ async def put_query(client: Client, run_id: str, query: str, *arguments: Any, se
         RPCError: nobody answered, or the server refused.
     """
     handle = client.get_workflow_handle(run_id)
-    deadline = None if seconds is None else time.monotonic() + seconds
+    deadline = time.monotonic() + (_AGAIN_SECONDS if seconds is None else seconds)
     for attempt in range(_TRIES):
         await asyncio.sleep(_BETWEEN_TRIES * attempt)
-        left = None if deadline is None else timedelta(seconds=max(0.1, deadline - time.monotonic()))
+        left = None if seconds is None else timedelta(seconds=max(0.1, deadline - time.monotonic()))
         try:
             return await handle.query(query, args=[raw(value) for value in arguments], rpc_timeout=left)
         except WorkflowQueryFailedError as error:
@@ -93,8 +94,8 @@ async def put_query(client: Client, run_id: str, query: str, *arguments: Any, se
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
                 raise RunNotFoundError(run_id) from None
-            time_left = deadline is None or time.monotonic() < deadline
-            if error.status != RPCStatusCode.CANCELLED or not time_left or attempt == _TRIES - 1:
+            worker_left = error.status == RPCStatusCode.CANCELLED and time.monotonic() < deadline
+            if not worker_left or attempt == _TRIES - 1:
                 raise
     raise FlowNotServedError(run_id)
 
