@@ -18,7 +18,7 @@ from temporalio.common import RetryPolicy
 from everstep.engine import commands as do
 from everstep.engine import inputs as happened
 from everstep.engine.core import Engine
-from everstep.engine.messages import Failure
+from everstep.engine.messages import Failure, Outcome
 from everstep.flow.definition import StepDefinition
 from everstep.temporal import names
 from everstep.temporal.boundary import Limits
@@ -74,9 +74,7 @@ class StepRunner:
         call, data = step_input(self._engine, command, workflow.info().workflow_id, self._trace)
         limit = self._limits.payload
         if limit is not None and len(data) > limit:
-            self._report(
-                happened.StepFailed(workflow.time(), command.invocation, too_large(step.name, len(data), limit))
-            )
+            self._report(too_large(command, workflow.time(), len(data), limit))
         elif self._fits(step, len(data)):
             self._start(command, step, data, call.event_name)
         else:
@@ -179,14 +177,17 @@ def step_input(engine: Engine, command: do.RunStep, run_id: str, trace: str | No
         command.record,
         bool(step.parameters),
         trace,
+        command.unjudged,
     )
     return call, dump(call.to_json())
 
 
-def too_large(step: str, size: int, limit: int) -> Failure:
-    """The failure of a step whose input the server would not take."""
-    return Failure(
-        "PayloadTooLarge",
-        f"the input of step {step!r} has {size} bytes, over the server's limit of {limit}; pass references instead of "
-        "contents, or set up external storage for payloads",
+def too_large(command: do.RunStep, now: float, size: int, limit: int) -> happened.Input:
+    """What becomes of a step whose input the server would not take: it fails, or refuses what came from outside."""
+    text = (
+        f"the input of step {command.step!r} has {size} bytes, over the server's limit of {limit}; pass references "
+        "instead of contents, or set up external storage for payloads"
     )
+    if command.unjudged:
+        return happened.StepSucceeded(now, command.invocation, Outcome(unfit=text))
+    return happened.StepFailed(now, command.invocation, Failure("PayloadTooLarge", text))
