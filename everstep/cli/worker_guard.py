@@ -52,8 +52,8 @@ async def guard(client: Client, connection: ConnectionSettings, every: float = L
         unanswered = unanswered + 1 if status in _SILENCE else 0
         if unanswered >= TIMES and await _renewed(connection):
             raise CommandError(
-                f"The server at {connection.address} does not answer, and the files of TEMPORAL_TLS_… are others than this "
-                "worker began with: it ends, to be started anew with them.",
+                f"The server at {connection.address} does not answer, and the files of TEMPORAL_TLS_… are others than "
+                "this worker began with: it ends, to be started anew with them.",
                 Exit.FAILED,
             )
         lasting = status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.UNAUTHENTICATED) or (
