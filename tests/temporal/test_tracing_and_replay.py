@@ -12,7 +12,7 @@ from everstep.engine import commands as do
 from everstep.engine import inputs as happened
 from everstep.engine.messages import Envelope
 from everstep.events import Event, StartEvent, StopEvent
-from everstep.temporal import TemporalRuntime, serving
+from everstep.temporal import Limits, TemporalRuntime, serving
 from everstep.temporal.interpreter import workflow_class
 from everstep.temporal.payloads import dump
 from everstep.temporal.step_runner import TASK_BYTES
@@ -62,7 +62,7 @@ def _task_bytes(size: int) -> int:
 async def test_at_the_brink_of_a_task_a_traced_worker_does_the_same(client: Client, task_queue: str) -> None:
     """The inputs just fit one workflow task; with the bytes of the trace, one would be left to the next."""
     size = next(size for size in range(37_600, 30_000, -1) if _task_bytes(size) <= TASK_BYTES)
-    async with serving(client, [LargeItems], task_queue=task_queue):
+    async with serving(client, [LargeItems], task_queue=task_queue, limits=Limits(continue_at_bytes=10_000_000)):
         handler = await TemporalRuntime(client, task_queue=task_queue).start_flow(
             "LargeItems", {"size": size}, run_id=RUN
         )
