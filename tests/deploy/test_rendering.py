@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from tests.support.manifests import DEPLOY, OVERLAYS, RENDERED, ROOT, Json, faults, secrets_of
+from tests.support.pages import Page
 
 pytestmark = pytest.mark.deploy
 
@@ -29,6 +30,7 @@ VALUES = {
     "production-controller": ["values-production.yaml", "values-controller.yaml"],
 }
 TOOLS = ROOT / ".venv-deploy/bin"
+(GPU,) = (block.text for block in Page("docs/deploy.md").blocks if block.language == "yaml")
 
 
 def tool(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -166,9 +168,9 @@ def test_words_that_look_like_numbers_stay_words(controller: bool, tmp_path: Pat
 
 @pytest.mark.parametrize("controller", [False, True])
 def test_one_step_at_a_time_is_scaled(controller: bool, tmp_path: Path) -> None:
-    """Seven tenths of one slot are a threshold above zero; a queue may have bounds of its own; TLS its name."""
+    """The page's workers with GPUs: seven tenths of a slot are above zero, the bounds are theirs; TLS has its name."""
     values = {
-        "workers": {"gpu": {"taskQueue": "gpu", "maxConcurrentSteps": 1, "minReplicas": 1, "maxReplicas": 3}},
+        **yaml.safe_load(GPU),
         "settings": {"TEMPORAL_TLS_SERVER_NAME": "temporal.example.com"},
         "temporal": {"tlsSecret": "tls"},
         "scaling": {"enabled": True},
@@ -187,7 +189,7 @@ def test_one_step_at_a_time_is_scaled(controller: bool, tmp_path: Path) -> None:
     backlog, busy = scaled["triggers"]
     assert busy["metadata"]["threshold"] == "0.7"
     assert backlog["metadata"]["tlsServerName"] == "temporal.example.com"
-    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"], scaled["fallback"]["replicas"]) == (1, 3, 1)
+    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"], scaled["fallback"]["replicas"]) == (1, 4, 1)
 
 
 def test_what_clusters_differ_in_can_be_said(tmp_path: Path) -> None:
