@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 from pydantic import BaseModel
@@ -21,6 +22,7 @@ from everstep.agent import (
 )
 from everstep.agent.memory import estimated_tokens, message_tokens
 from everstep.agent.testing import ScriptedModel, calls
+from everstep.agent.workflow import TOOLS_AT_ONCE
 from everstep.retry_policy import retry_policy, stop_after_attempt, wait_fixed
 from everstep.temporal import Limits
 from tests.support.drivers import Driver
@@ -141,6 +143,19 @@ async def test_tools_run_side_by_side(driver: Driver) -> None:
     model = ScriptedModel(calls(("meet", {"name": "a", "other": "b"}), ("meet", {"name": "b", "other": "a"})), "Done.")
     await driver.see(AgentWorkflow.from_tools([meet], model), user_msg="Meet.")
     assert model.requests[1].said("tool") == ["a met b", "b met a"]
+
+
+async def test_sync_tools_run_side_by_side(driver: Driver) -> None:
+    """As many as tools may at one time: each has a thread, whatever the number of processors."""
+    all_here = threading.Barrier(TOOLS_AT_ONCE)
+
+    def meet() -> str:
+        """Wait until all are here."""
+        return "met" if all_here.wait(timeout=10) >= 0 else ""
+
+    model = ScriptedModel(calls(*[("meet", {})] * TOOLS_AT_ONCE), "Done.")
+    await driver.see(AgentWorkflow.from_tools([meet], model), user_msg="Meet.")
+    assert model.requests[1].said("tool") == ["met"] * TOOLS_AT_ONCE
 
 
 async def test_the_output_of_a_direct_tool_is_the_answer(driver: Driver) -> None:
