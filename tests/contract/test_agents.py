@@ -19,6 +19,7 @@ from everstep.agent import (
     ToolCallResult,
     tool,
 )
+from everstep.agent.memory import estimated_tokens, message_tokens
 from everstep.agent.testing import ScriptedModel, calls
 from everstep.retry_policy import retry_policy, stop_after_attempt, wait_fixed
 from everstep.temporal import Limits
@@ -189,7 +190,7 @@ async def test_agents_hand_over_to_each_other(driver: Driver) -> None:
 async def test_a_conversation_goes_on_over_runs(driver: Driver) -> None:
     """The state of a run is the next one's memory; within the budget of tokens, whole turns, the latest first."""
     model = ScriptedModel("Hello Ann.", "You are Ann.", "Long ago.")
-    talk = AgentWorkflow.from_tools([add], model, token_budget=40)
+    talk = AgentWorkflow.from_tools([], model, token_budget=40)
     first = await driver.run(talk, user_msg="I am Ann.")
     await driver.seen(first)
     second = await driver.run(talk, ctx=first.ctx, user_msg="Who am I?")
@@ -201,6 +202,29 @@ async def test_a_conversation_goes_on_over_runs(driver: Driver) -> None:
     third = await driver.see(talk, ctx=second.ctx, user_msg=asked)
     assert [message.content for message in model.requests[2].messages] == [asked]
     assert str(third.result) == "Hello Ann."
+
+
+async def test_requests_of_one_long_turn_keep_to_the_budget(driver: Driver) -> None:
+    """The oldest outputs of tools are left out, each call keeps a result; prompt and tools count too."""
+
+    @tool(description="Fetch a page. " * 70)  # some 240 tokens, as the prompt
+    async def fetch(page: int) -> str:
+        return f"{page}" * 2_400  # 600 tokens
+
+    model = ScriptedModel(*(calls(("fetch", {"page": page})) for page in range(1, 7)), "Read.", "Yes.")
+    desk = AgentWorkflow.from_tools([fetch], model, system_prompt="Read. " * 160, token_budget=2_200)
+    handler = await driver.run(desk, user_msg="What do they say?")
+    await driver.seen(handler)
+    await driver.see(desk, ctx=handler.ctx, user_msg="All of them?")
+    sizes = [
+        sum(map(message_tokens, each.messages)) + estimated_tokens(each.tools[0].model_dump_json())
+        for each in model.requests
+    ]
+    assert max(sizes) <= 2_200
+    last, following = model.requests[-2:]
+    assert last.said("tool") == ["[left out: about 600 tokens]"] * 4 + ["5" * 2_400, "6" * 2_400]
+    assert len({each.tool_call_id for each in last.messages if each.role == "tool"}) == 6
+    assert following.said("user") == ["What do they say?", "All of them?"]
 
 
 async def test_a_run_begins_with_the_history_it_is_given(driver: Driver) -> None:
