@@ -24,6 +24,8 @@ from everstep.cli.exits import Exit
 from everstep.cli.findings import Finding, Place, failed, ok, skipped, warning
 from everstep.temporal import names
 from everstep.temporal.pollers import Poller, pollers
+from everstep.temporal.privacy.keys import KEYS_SETTING
+from everstep.temporal.privacy.settings import hides_contents
 from everstep.temporal.worker import has_waiting_attribute
 
 SKEW_SECONDS = 5.0
@@ -99,6 +101,9 @@ async def check_task_queue(place: Place) -> Sequence[Finding]:
     if len(flows) > 1 and len(versions) < 2:
         remedy = "Give all workers of a queue the same flows, or flows a --task-queue of their own."
         return [warning(name, f"{text}, but not all serve the same", remedy, task_queue=queue, workers=told)]
+    if any(one.encrypted for one in found) and not hides_contents(place.client):
+        remedy = f"Set {KEYS_SETTING} to their key ring: commands that would send in plain text are refused."
+        return [warning(name, f"{text}; they encrypt, and this environment does not", remedy, workers=told)]
     return [ok(name, text, task_queue=queue, workers=told)]
 
 
