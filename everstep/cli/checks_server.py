@@ -78,14 +78,14 @@ async def check_search_attribute(place: Place) -> Sequence[Finding]:
 
 async def check_task_queue(place: Place) -> Sequence[Finding]:
     """Who polls the task queue, and what they serve."""
-    name, queue = "task queue", place.task_queue
+    name, queue, wanted = "task queue", place.task_queue, "steps" if place.steps_only else "runs"
     found = await pollers(place.client, queue)
     told = [one.to_json() for one in found]
-    if not any("runs" in one.asks_for for one in found):
-        text = f"no worker takes runs of {queue!r}"
+    if not any(wanted in one.asks_for for one in found):
+        text = f"no worker takes {wanted} of {queue!r}"
         remedy = "Start one, such as `everstep worker`, or name its queue by TEMPORAL_TASK_QUEUE or --task-queue."
         return [warning(name, text, remedy, task_queue=queue, workers=told)]
-    flows = {tuple(sorted(one.flows)) for one in found if one.flows is not None and "runs" in one.asks_for}
+    flows = {tuple(sorted(one.flows)) for one in found if one.flows is not None and wanted in one.asks_for}
     versions = sorted({" ".join(one.version) for one in found if one.version is not None})
     text = f"{len(found)} {'worker polls' if len(found) == 1 else 'workers poll'} {queue!r}"
     if flows:
