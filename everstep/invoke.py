@@ -118,7 +118,11 @@ class Invoker:
         try:
             given = self._given(spec, call)
         except (EventDecodeError, UnknownEventError) as error:
+            if call.unjudged:
+                return Outcome(unfit=str(error))
             raise EventRejectedError(f"step {step!r} cannot take its event: {error}") from error
+        if call.unjudged and (fault := next(filter(None, map(only_from_steps, given.values())), None)):
+            return Outcome(unfit=fault)
         this = Pass(step, call.record, may_wait=not spec.options.local)
         only = given[spec.parameters[0].name] if len(given) == 1 else None
         collected = only if isinstance(only, Event) else None
@@ -273,6 +277,14 @@ def _placed(spec: StepSpec, events: Sequence[Event]) -> dict[str, Any]:
             return {}
         out[name] = event
     return out
+
+
+def only_from_steps(event: Event) -> str | None:
+    """Why an event is not taken from outside, or None."""
+    cls = type(event)
+    if cls.from_outside:
+        return None
+    return f"{event_name(cls)} comes from the flow's own steps only (from_outside=False); it is not taken from outside"
 
 
 def _suspended(this: Pass, context: Context[Any]) -> Outcome:

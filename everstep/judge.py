@@ -11,8 +11,8 @@ from typing import Any
 from everstep.engine.inputs import Verdict
 from everstep.engine.messages import Envelope
 from everstep.errors import EverstepError
-from everstep.events import Event, event_name
-from everstep.invoke import Invoker
+from everstep.events import Event
+from everstep.invoke import Invoker, only_from_steps
 
 
 def judge(
@@ -34,7 +34,7 @@ def judge(
         try:
             built = invoker.decode(Envelope(name, data), waited=waited)
             event = invoker.encode(built)
-            fault = _only_from_steps(built) if question is None else _misfit(invoker, question, built)
+            fault = only_from_steps(built) if question is None else _misfit(invoker, question, built)
             if fault is None:
                 return Verdict(message, event)
             reasons.append(fault)
@@ -50,14 +50,6 @@ def normal_form(invoker: Invoker, type_name: str, data: Mapping[str, Any], *, wa
         EverstepError: the flow does not know the type, or the data does not fit it.
     """
     return invoker.encode(invoker.decode(Envelope(type_name, data), waited=waited))
-
-
-def _only_from_steps(event: Event) -> str | None:
-    """Why an event is not taken from outside, or None."""
-    cls = type(event)
-    if cls.from_outside:
-        return None
-    return f"{event_name(cls)} comes from the flow's own steps only (from_outside=False); it is not taken from outside"
 
 
 def _misfit(invoker: Invoker, question: Envelope, given: Event) -> str | None:

@@ -114,6 +114,7 @@ class _Pass:
     attempts_before: int
     first: bool
     origin: int
+    unjudged: str | None = None
 
 
 class PathRecorder:
@@ -209,6 +210,7 @@ class PathRecorder:
             record.attempts if record else 0,
             record is None,
             record.origin if record else command.invocation,
+            command.event.type if command.unjudged and command.event is not None else None,
         )
 
     def _took(self, path: RunPath, command: do.RunStep) -> None:
@@ -226,6 +228,10 @@ class PathRecorder:
         if one is None:
             return
         step, outcome = path.steps[one.step], what.outcome
+        if outcome.unfit is not None and one.unjudged is not None:  # a message that was refused leaves no trace here
+            step.running, step.invocations = step.running - 1, step.invocations - 1
+            path.taken -= Counter({(one.unjudged, one.step): 1})
+            return
         step.attempts += max(1, outcome.attempts - one.attempts_before)
         self._ended(step, one, what.now)
         if what.invocation == self._again:

@@ -19,7 +19,8 @@ class StepCall:
     """One invocation of a step: one event, or a batch for a join, and the run's state while it is small.
 
     `record` is what earlier passes of the invocation left. `one_each`: the batch is one event for each of the step's
-    parameters. `trace` is where the run's spans belong, as a W3C traceparent, if it is traced.
+    parameters. `trace` is where the run's spans belong, as a W3C traceparent, if it is traced. `unjudged`: the event
+    came from outside, and the step is the first to hold it against its type.
     """
 
     run_id: str
@@ -30,6 +31,7 @@ class StepCall:
     record: Record | None = None
     one_each: bool = False
     trace: str | None = None
+    unjudged: bool = False
 
     @property
     def origin(self) -> int:
@@ -58,6 +60,8 @@ class StepCall:
             out["one_each"] = True
         if self.trace is not None:
             out["trace"] = self.trace
+        if self.unjudged:
+            out["unjudged"] = True
         return out
 
     @classmethod
@@ -73,6 +77,7 @@ class StepCall:
             None if record is None else Record.from_json(record),
             data.get("one_each", False),
             data.get("trace"),
+            data.get("unjudged", False),
         )
 
 
@@ -91,9 +96,13 @@ class Incoming:
     by: str | None = None
 
 
-def received(message: Incoming, now: float, *, answer: bool, key: str | None) -> MessageReceived:
-    """A message as the engine takes it in; `key` is the sender's own id of it."""
-    return MessageReceived(now, message.data, message.type, answer, message.request, message.step, message.by, key)
+def received(
+    message: Incoming, now: float, *, answer: bool, key: str | None, unattended: bool = False
+) -> MessageReceived:
+    """A message as the engine takes it in; `key` is its sender's own id; `unattended`: nobody waits for a reply."""
+    return MessageReceived(
+        now, message.data, message.type, answer, message.request, message.step, message.by, key, unattended
+    )
 
 
 _ANSWER_KEYS = ("request", "by", "type")

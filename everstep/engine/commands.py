@@ -13,13 +13,17 @@ from everstep.engine.passes import Record
 
 @dataclass(frozen=True, slots=True)
 class RunStep:
-    """Run one invocation of a step, with one event or, for a join, with a batch; `record` if it ran before."""
+    """Run one invocation of a step, with one event or, for a join, with a batch; `record` if it ran before.
+
+    `unjudged`: the event came from outside, and nobody has held it against the flow's types; see `Outcome.unfit`.
+    """
 
     invocation: int
     step: str
     event: Envelope | None
     batch: Sequence[Envelope] | None = None
     record: Record | None = None
+    unjudged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

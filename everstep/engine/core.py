@@ -118,6 +118,10 @@ class Engine:
         invocation = self._ended(done.invocation)
         if invocation is None:
             return
+        if invocation.unjudged and done.outcome.unfit is not None:
+            mail.unfit(run, invocation, done.outcome.unfit)
+            locks.pass_over(run, invocation)
+            return
         # One that lost the lock without knowing, before a block of it was committed, has to go through that again.
         fenced = not locks.kept(run, invocation, done.outcome.edits)
         if not fenced:
@@ -126,6 +130,7 @@ class Engine:
             locks.pass_over(run, invocation, last=False)
             run.commands.append(_run_step(invocation))
             return
+        invocation.unjudged = False
         del run.invocations[invocation.id]
         run.scheduler.finish(invocation.step, failed=False)
         delivery.commit(run, invocation, done.outcome)
@@ -219,7 +224,14 @@ class Engine:
 
 
 def _run_step(invocation: Invocation) -> RunStep:
-    return RunStep(invocation.id, invocation.step, invocation.event, invocation.batch, invocation.record)
+    return RunStep(
+        invocation.id,
+        invocation.step,
+        invocation.event,
+        invocation.batch,
+        invocation.record,
+        invocation.unjudged,
+    )
 
 
 _TABLE: dict[type, Callable[[Engine, Any], None]] = {

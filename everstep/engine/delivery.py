@@ -61,13 +61,14 @@ def spawn(
     *,
     event: Envelope | None = None,
     batch: list[Envelope] | None = None,
-) -> None:
+) -> Invocation:
     """Queue a new invocation of a step."""
     invocation = Invocation(run.next_invocation, step, event, batch, scope, recoveries)
     run.next_invocation += 1
     run.invocations[invocation.id] = invocation
     run.streams[scope].open += 1
     run.scheduler.enqueue(step, invocation.id)
+    return invocation
 
 
 def open_stream(run: Run, opener: Invocation, members: list[Envelope]) -> None:

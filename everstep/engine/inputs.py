@@ -110,7 +110,8 @@ class MessageReceived:
     """Something arrived from outside: an event, or a person's answer (`answer` true).
 
     `type` may be None for an answer; `request` names the request answered, `step` the one step an event is for, `by`
-    who sent it, `key` the sender's own id of this message: the same key is taken once.
+    who sent it, `key` the sender's own id of this message: the same key is taken once. `unattended`: its sender does
+    not wait for the verdict.
     """
 
     now: float
@@ -121,6 +122,7 @@ class MessageReceived:
     step: str | None = None
     by: str | None = None
     key: str | None = None
+    unattended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

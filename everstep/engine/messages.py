@@ -152,7 +152,8 @@ class Outcome:
     stream that were not flushed before; `attempts` counts the tries it took. `gathers` were told "not yet". With a
     `wait` the pass ended where the step began to wait: its `effects` are those that the next pass does not repeat, and
     `tries` tells of failures so far. The same goes for `calls`: the flows that it has run as children and waits for.
-    `edits` numbers the `edit_state` blocks that it has committed.
+    `edits` numbers the `edit_state` blocks that it has committed. `unfit` is why an event from outside, which the step
+    was to judge, is none that it takes: its code has not run.
     """
 
     returned: Envelope | list[Envelope] | None = None
@@ -166,6 +167,7 @@ class Outcome:
     tries: Mapping[str, Any] | None = None
     edits: Sequence[int] = ()
     calls: Sequence[ChildCall] = ()
+    unfit: str | None = None
 
     @property
     def suspended(self) -> bool:
@@ -191,6 +193,8 @@ class Outcome:
             out["attempts"] = self.attempts
         if self.edits:
             out["edits"] = list(self.edits)
+        if self.unfit is not None:
+            out["unfit"] = self.unfit
         return out | self._unfinished()
 
     def _unfinished(self) -> dict[str, Any]:
@@ -234,6 +238,7 @@ class Outcome:
             fields.get("tries"),
             edits,
             [ChildCall.from_json(item) for item in _list(fields.get("calls"), "calls")],
+            fields.get("unfit"),
         )
 
 

@@ -23,6 +23,7 @@ class Invocation:
     """One delivery of one event (or batch) to one step, within the stream `scope` (0: the run itself).
 
     `record` is what earlier passes left to it. Behind a wait, an invocation goes on under a number of its own.
+    `unjudged`: its event came from outside, and the step is yet to say whether it is one; `by` is who sent it.
     """
 
     id: int
@@ -33,6 +34,8 @@ class Invocation:
     recoveries: Recoveries
     running: bool = False
     record: Record | None = None
+    unjudged: bool = False
+    by: str | None = None
 
     @property
     def origin(self) -> int:
@@ -59,6 +62,8 @@ class Invocation:
         }
         if self.record is not None:
             out["record"] = self.record.to_json()
+        if self.unjudged:
+            out |= {"unjudged": True, "by": self.by}
         return out
 
     @classmethod
@@ -74,6 +79,8 @@ class Invocation:
             dict(data["recoveries"]),
             data["running"],
             None if record is None else Record.from_json(record),
+            data.get("unjudged", False),
+            data.get("by"),
         )
 
 
@@ -120,14 +127,14 @@ class Scheduler:
             self._turns[step] = None
         return invocation
 
-    def finish(self, step: str, *, failed: bool) -> None:
-        """Free the slot of an invocation that ended."""
+    def finish(self, step: str, *, failed: bool | None) -> None:
+        """Free the slot of an invocation that ended; one that did not fail is done, with None it was none."""
         queue = self.queues[step]
         queue.running -= 1
         self.in_flight -= 1
         if failed:
             queue.failed += 1
-        else:
+        elif failed is not None:
             queue.done += 1
         if queue.waiting:
             self._turns.setdefault(step)

@@ -48,6 +48,8 @@ def outcome(result: Outcome, *, payloads: bool) -> dict[str, Any]:
         out |= {names.OUTCOME: "waits", names.WAITS_FOR: flows}
     elif result.gathers:
         out[names.OUTCOME] = "collects"
+    elif result.unfit is not None:
+        out[names.OUTCOME] = "refused"
     if payloads and (returned or sent):
         shown = [event.to_json() for event in (*sent, *returned)]
         out |= content(names.OUTPUT, names.OUTPUT_TYPE, shown[0] if len(shown) == 1 else shown)

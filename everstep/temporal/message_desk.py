@@ -86,7 +86,7 @@ class MessageDesk:
         except MalformedMessageError as error:
             self.take(happened.MessageMalformed(workflow.time(), list(arguments), str(error)))
             return
-        self.take(received(message, workflow.time(), answer=answer, key=None))
+        self.take(received(message, workflow.time(), answer=answer, key=None, unattended=True))
 
     async def update(self, parse: Parse, arguments: Sequence[Any], *, answer: bool) -> Any:
         """A message; gives what became of it, or raises why it was refused."""

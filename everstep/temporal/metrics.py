@@ -167,4 +167,4 @@ class StepMeter:
 
 
 def _outcome(outcome: Outcome) -> str:
-    return "waits" if outcome.suspended else "succeeded"
+    return "waits" if outcome.suspended else "refused" if outcome.unfit is not None else "succeeded"

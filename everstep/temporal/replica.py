@@ -11,7 +11,7 @@ from typing import Any
 from everstep.engine import commands as do
 from everstep.engine import inputs as happened
 from everstep.engine.core import Engine
-from everstep.engine.messages import Envelope, Failure
+from everstep.engine.messages import Envelope
 from everstep.engine.notices import Watch
 from everstep.temporal.boundary import DRAIN, Limits, due, next_try, overdue
 from everstep.temporal.step_runner import DEFERRED, step_input, too_large
@@ -115,17 +115,17 @@ class Replica:
                     self._judging += 1
                 elif isinstance(command, do.StartChild):
                     raise UnreadableError("the run has children, which are not followed here")
-                elif isinstance(command, do.RunStep) and (failure := self._cannot_run(engine, command)):
-                    waiting.append(happened.StepFailed(self.now, command.invocation, failure))
+                elif isinstance(command, do.RunStep) and (end := self._cannot_run(engine, command)):
+                    waiting.append(end)
         if engine.run.active:
             self._look(engine)
 
-    def _cannot_run(self, engine: Engine, command: do.RunStep) -> Failure | None:
+    def _cannot_run(self, engine: Engine, command: do.RunStep) -> happened.Input | None:
         limit = self._limits.payload
         if limit is None:
             return None
         _, data = step_input(engine, command, self._run_id)
-        return too_large(command.step, len(data), limit) if len(data) > limit else None
+        return too_large(command, self.now, len(data), limit) if len(data) > limit else None
 
     def _look(self, engine: Engine) -> None:
         """What the boundary does after every input."""

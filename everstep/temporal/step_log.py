@@ -17,12 +17,15 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from everstep.errors import RunNotFoundError
 
-Change = Literal["scheduled", "done", "failed", "cancelled"]
+Change = Literal["scheduled", "done", "failed", "cancelled", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
 class StepChange:
-    """One invocation of a step began or ended. A pass that now waits for a person counts as done."""
+    """One invocation of a step began or ended. A pass that now waits for a person counts as done.
+
+    ``refused``: what came from outside was no event for the step, and its code has not run.
+    """
 
     step: str
     change: Change
@@ -69,7 +72,7 @@ class StepCounts:
             count.done += 1
         elif change.change == "cancelled":
             count.cancelled += 1
-        else:
+        elif change.change == "failed":
             count.failed += 1
             count.last_error = change.error
 
@@ -139,7 +142,8 @@ class _StepReader:
         if kind == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
             done = event.activity_task_completed_event_attributes
             result = await self._json(done.result)
-            return self._ended(done.scheduled_event_id, "done", at, attempts=_attempts(result))
+            change = "refused" if "unfit" in result else "done"
+            return self._ended(done.scheduled_event_id, change, at, attempts=_attempts(result))
         if kind == EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED:
             failed = event.activity_task_failed_event_attributes
             attempts, message = await self._why(failed.failure)

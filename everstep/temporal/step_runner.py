@@ -18,7 +18,7 @@ from temporalio.common import RetryPolicy
 from everstep.engine import commands as do
 from everstep.engine import inputs as happened
 from everstep.engine.core import Engine
-from everstep.engine.messages import Failure
+from everstep.engine.messages import Failure, Outcome
 from everstep.flow.definition import StepDefinition
 from everstep.temporal import names
 from everstep.temporal.boundary import Limits
@@ -60,6 +60,7 @@ class StepRunner:
         self._limits = limits
         self._report = report
         self._trace = trace
+        self._untold = 0 if trace is None else len(dump({"trace": trace})) - 1
         self._tasks: dict[int, asyncio.Task[Any]] = {}
         self._deferred: deque[do.RunStep] = deque()
         self._deferring = False
@@ -72,12 +73,12 @@ class StepRunner:
         """Start a step, now or in the next workflow task."""
         step = self._engine.definition.steps[command.step]
         call, data = step_input(self._engine, command, workflow.info().workflow_id, self._trace)
-        limit = self._limits.payload
-        if limit is not None and len(data) > limit:
-            self._report(
-                happened.StepFailed(workflow.time(), command.invocation, too_large(step.name, len(data), limit))
-            )
-        elif self._fits(step, len(data)):
+        limit, size = self._limits.payload, len(data)
+        if self._engine.run.protocol > 2:
+            size -= self._untold  # whether runs are traced is the present worker's choice: no command may hang on it
+        if limit is not None and size > limit:
+            self._report(too_large(command, workflow.time(), size, limit))
+        elif self._fits(step, size):
             self._start(command, step, data, call.event_name)
         else:
             self._defer(command)
@@ -179,14 +180,17 @@ def step_input(engine: Engine, command: do.RunStep, run_id: str, trace: str | No
         command.record,
         bool(step.parameters),
         trace,
+        command.unjudged,
     )
     return call, dump(call.to_json())
 
 
-def too_large(step: str, size: int, limit: int) -> Failure:
-    """The failure of a step whose input the server would not take."""
-    return Failure(
-        "PayloadTooLarge",
-        f"the input of step {step!r} has {size} bytes, over the server's limit of {limit}; pass references instead of "
-        "contents, or set up external storage for payloads",
+def too_large(command: do.RunStep, now: float, size: int, limit: int) -> happened.Input:
+    """What becomes of a step whose input the server would not take: it fails, or refuses what came from outside."""
+    text = (
+        f"the input of step {command.step!r} has {size} bytes, over the server's limit of {limit}; pass references "
+        "instead of contents, or set up external storage for payloads"
     )
+    if command.unjudged:
+        return happened.StepSucceeded(now, command.invocation, Outcome(unfit=text))
+    return happened.StepFailed(now, command.invocation, Failure("PayloadTooLarge", text))

@@ -28,6 +28,7 @@ from everstep.engine.commands import (
 from everstep.engine.core import RUN_TIMEOUT
 from everstep.engine.inputs import (
     Input,
+    MessageReceived,
     MessagesJudged,
     Restored,
     StartRun,
@@ -115,7 +116,7 @@ class Account:
                     self.events.committed(effects(outcome), run)
             case StepFailed() if self._ending is not None:
                 self._failed(self._ending, run)
-            case MessagesJudged() if run.active:
+            case MessagesJudged() | MessageReceived() if run.active:
                 self.events.committed(self.people.effective(what, commands), run)
             case TimerFired() if self._fired is not None:
                 self._timer(self._fired, run)

@@ -95,15 +95,22 @@ def _saved_without(key: str, empty: Any = None) -> Callable[[Function], Function
 
 
 def _leaks_slots(right: Function) -> Function:
-    def finish(self: Scheduler, step: str, *, failed: bool) -> None:
+    def finish(self: Scheduler, step: str, *, failed: bool | None) -> None:
         right(self, step, failed=failed)
-        self.queues[step].running += failed
+        self.queues[step].running += failed is True
+
+    return finish
+
+
+def _counts_refusals(right: Function) -> Function:
+    def finish(self: Scheduler, step: str, *, failed: bool | None) -> None:
+        right(self, step, failed=bool(failed))
 
     return finish
 
 
 def _forgets_turns(right: Function) -> Function:
-    def finish(self: Scheduler, step: str, *, failed: bool) -> None:
+    def finish(self: Scheduler, step: str, *, failed: bool | None) -> None:
         queue = self.queues[step]
         waiting, queue.waiting = queue.waiting, type(queue.waiting)()
         right(self, step, failed=failed)
@@ -232,6 +239,9 @@ FAULTS = {
     "what was edited is not remembered": Fault(locks, "_remember", _does_nothing),
     "a lost lock still commits": Fault(locks, "_is", _listens_to_anybody),
     "failures leak slots": Fault(Scheduler, "finish", _leaks_slots),
+    "what is refused counts as done": Fault(Scheduler, "finish", _counts_refusals),
+    "what is to be judged by its step is not saved": Fault(Invocation, "to_json", _saved_without("unjudged")),
+    "a refused event keeps its place": Fault(mail, "release", _does_nothing),
     "a free slot is left empty": Fault(Scheduler, "finish", _forgets_turns),
     "the last in is the first out": Fault(Scheduler, "enqueue", _last_in_first_out),
     "a dropped pass leaves its changes": Fault(collecting, "completes", _commits_what_is_dropped),

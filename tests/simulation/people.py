@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from everstep.engine.commands import Command, ForwardAnswer, ReplyToMessage
 from everstep.engine.inputs import Input, MessageReceived, MessagesJudged
+from everstep.engine.messages import Envelope
 from everstep.engine.requests import Message
 from everstep.engine.run import Run
 from tests.simulation.broken import hold
@@ -49,8 +50,10 @@ class People:
             late = self.status.get(request) != "open" and first == number
             hold(not late, f"a request that is closed takes no answer: {request} took message {number}")
 
-    def effective(self, what: MessagesJudged, commands: Sequence[Command]) -> list[Effective]:
-        """The events that these verdicts made effective."""
+    def effective(self, what: MessagesJudged | MessageReceived, commands: Sequence[Command]) -> list[Effective]:
+        """The events that these verdicts made effective, or that were taken as they came."""
+        if isinstance(what, MessageReceived):
+            return self._handed_over(what, commands)
         accepted = {one.message for one in commands if isinstance(one, ReplyToMessage) and one.accepted}
         out: list[Effective] = []
         for verdict in what.verdicts:
@@ -60,6 +63,14 @@ class People:
                 self._taken_keys |= {message.key} if message.key is not None else set()
                 out.append(Effective(verdict.event, message.step, waits))
         return out
+
+    def _handed_over(self, what: MessageReceived, commands: Sequence[Command]) -> list[Effective]:
+        """The event that is taken at once, where its sender does not wait and its step is the one to judge it."""
+        taken = any(isinstance(one, ReplyToMessage) and one.accepted for one in commands)
+        if not (what.unattended and taken):
+            return []
+        hold(what.type is not None and what.key is None, "only an event that has a type, and no key, is taken unseen")
+        return [Effective(Envelope(what.type or "", what.data), what.step)]
 
     def check(self, run: Run) -> None:
         """Assert what must hold after any input."""

@@ -34,6 +34,7 @@ from everstep.engine.inputs import (
 from everstep.engine.mail import EARLY_TIMER
 from everstep.engine.messages import Failure, Outcome
 from everstep.engine.passes import ChildEnd
+from everstep.engine.requests import REFUSALS_KEPT
 from everstep.flow.definition import FlowDefinition
 from tests.simulation.account import Account
 from tests.simulation.broken import hold
@@ -137,10 +138,22 @@ class World:
             hold(again == [call], "a step that takes for committed what is not runs again")
             return
         result = self.made.perform(call)
-        if isinstance(result, Failure):
+        if call.unjudged and self.rng.random() < 0.3:
+            self._found_unfit(number)
+        elif isinstance(result, Failure):
             self.apply(StepFailed(self.now, number, result))
         else:
             self.apply(StepSucceeded(self.now, number, self._lessened(result)))
+
+    def _found_unfit(self, number: int) -> None:
+        """A step finds that what came from outside is no event for it: that is recorded, and is all."""
+        run = self.engine.run
+        refused = len(run.refused)
+        counted = [(queue.done, queue.failed) for queue in run.scheduler.queues.values()]
+        self.apply(StepSucceeded(self.now, number, Outcome(unfit="it does not fit")))
+        hold(len(run.refused) == min(refused + 1, REFUSALS_KEPT), "a message that does not fit is recorded as refused")
+        after = [(queue.done, queue.failed) for queue in run.scheduler.queues.values()]
+        hold(counted == after, "what was refused is no work of a step")
 
     def end_child(self) -> None:
         """A child ends, well or badly; or one that is none."""
@@ -278,7 +291,8 @@ class World:
         key = self.rng.choice((None, None, f"key-{len(self._keys)}", *self._keys[-3:]))
         if key is not None:
             self._keys.append(key)
-        self.apply(MessageReceived(self.now, data, type_name, key=key, **options))
+        unattended = key is None and self.rng.random() < 0.6
+        self.apply(MessageReceived(self.now, data, type_name, key=key, unattended=unattended, **options))
 
     def _verdict(self, command: JudgeMessage) -> Verdict:
         if self.rng.random() < 0.25:

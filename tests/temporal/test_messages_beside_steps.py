@@ -38,6 +38,10 @@ class NotedFanOut(Workflow):
         return None
 
     @step
+    async def note_too(self, ev: Note) -> None:  # the second to take it: so it is judged by an activity
+        return None
+
+    @step
     async def total(self, evs: list[Done]) -> StopEvent:
         return StopEvent(result=len(evs))
 
