@@ -7,9 +7,10 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from temporalio import activity
@@ -22,7 +23,7 @@ from everstep.attempts import Attempts, jitter_seed
 from everstep.context import StepScope
 from everstep.engine.messages import Failure, Outcome
 from everstep.errors import StepTimeoutError
-from everstep.exception_data import exception_from_data, speakable
+from everstep.exception_data import exception_from_data, exception_text, speakable
 from everstep.invoke import EventRejectedError, Invoker
 from everstep.observe.here import Here, here
 from everstep.temporal import names
@@ -31,6 +32,7 @@ from everstep.temporal.lock_client import AttemptLock, LockClient
 from everstep.temporal.payloads import dump, raw_bytes
 from everstep.temporal.publish_line import PublishLines
 from everstep.temporal.publisher import Publisher
+from everstep.temporal.state_reader import StateAway, StateReader
 from everstep.temporal.step_gate import GivenBack, StepGate
 from everstep.temporal.tally import LOST_WORKERS_ALLOWED, LocalTallies, Tally
 from everstep.temporal.telemetry import StepTelemetry
@@ -46,6 +48,9 @@ ABSENT_RETRY = timedelta(seconds=10)
 
 BROKEN_RETRY = timedelta(seconds=5)
 """When to try again what a worker ran that cannot go on: by then it polls no more."""
+
+AWAY_RETRY = timedelta(seconds=2)
+"""When to ask again for a run's state, where the workers that have the run are away."""
 
 SHORT_DELAY = 1.0
 """Delays below this many seconds are waited for within the attempt: a server's timers are no finer."""
@@ -174,58 +179,78 @@ class StepActivity:
 
     async def _attempt(self, call: StepCall, tally: Tally, publisher: Publisher) -> Outcome:
         """Tries until one succeeds or the end of this attempt is due; raises what tells Temporal how to go on."""
+        try:
+            return await self._tries(call, tally, publisher)
+        except asyncio.CancelledError:
+            details = activity.cancellation_details()
+            if details is None or not details.worker_shutdown:
+                raise
+            tally.account()
+            _log.info("%s was cut off, because the worker stops; another one takes it", activity.info().activity_type)
+            text = f"the worker of step {self._step!r} is shutting down; another one takes it"
+            raise _given_up(text, "WorkerShutdown", AGAIN_SOON) from None
+
+    async def _tries(self, call: StepCall, tally: Tally, publisher: Publisher) -> Outcome:
         info = activity.info()
         attempts = self._attempts(call, tally, info)
         before = attempts.failures - tally.failures
+        state = StateReader(self._client, call)
         while True:
             try:
-                outcome = await self._try(call, attempts, publisher, self._locks.of(call, info, tally), tally)
+                outcome = await self._try(call, attempts, publisher, self._locks.of(call, info, tally), tally, state)
+                if state.away is not None:
+                    raise StateAway(state.away)  # its code has gone on without it
                 self._note_unserved(outcome)
                 again = outcome.suspended or outcome.gathers
                 return replace(outcome, tries=attempts.tries(time.time())) if again else outcome
-            except asyncio.CancelledError:
-                details = activity.cancellation_details()
-                if details is None or not details.worker_shutdown:
-                    raise
-                tally.account()
-                _log.info("%s was cut off, because the worker stops; another one takes it", info.activity_type)
-                text = f"the worker of step {self._step!r} is shutting down; another one takes it"
-                raise _given_up(text, "WorkerShutdown", AGAIN_SOON) from None
             except StepsLoopDied as error:  # not accounted for: the worker counts as lost
                 raise _given_up(str(error), _LOST_LOOP, BROKEN_RETRY) from None
             except EventRejectedError as error:
                 tally.account()
-                raise ApplicationError(str(error), type="EventRejected", next_retry_delay=ABSENT_RETRY) from error
-            except Exception as error:
-                delay = attempts.failed(error, time.time())
-                failure = attempts.failure()
-                if delay is None:
-                    raise _final(failure) from speakable(error)
-                tally.failures, tally.failed_at = attempts.failures - before, attempts.last_failed_at
-                tally.error = {"type": failure.type, "message": failure.message}
-                if delay < SHORT_DELAY:
-                    tally.repeated += 1
-                    tally.beat()
-                    publisher.next_attempt()
-                    await asyncio.sleep(delay)
-                    continue
-                tally.account()
-                _log.warning(
-                    "%s failed on %s (try %d): %s: %s; next try in %.3g s",
-                    info.activity_type,
-                    call.event_name,
-                    attempts.failures,
-                    failure.type,
-                    _HIDDEN if self._hides_contents else failure.message,
-                    delay,
-                )
                 raise ApplicationError(
-                    failure.message,
-                    failure.to_json(),
-                    type=failure.type,
-                    next_retry_delay=timedelta(seconds=delay),
-                    category=ApplicationErrorCategory.BENIGN,  # logged above, in one line
+                    exception_text(error), type="EventRejected", next_retry_delay=ABSENT_RETRY
                 ) from speakable(error)
+            except Exception as error:
+                if state.away is not None:
+                    tally.account()
+                    text = f"step {self._step!r} waits for workers of its run, to read the state: {state.away}"
+                    _log.warning("%s; it is run again in %.3g s", text, AWAY_RETRY.total_seconds())
+                    raise _given_up(text, "StateAway", AWAY_RETRY) from None
+                delay = await self._failed(error, call, attempts, tally, before)
+            tally.repeated += 1
+            tally.beat()
+            publisher.next_attempt()
+            await asyncio.sleep(delay)
+
+    async def _failed(self, error: Exception, call: StepCall, attempts: Attempts, tally: Tally, before: int) -> float:
+        """A try has failed: after how many seconds the next one follows here; else raises what ends the attempt.
+
+        `before` are the failures of earlier passes.
+        """
+        delay, failure, told = await self._host.aside(partial(_asked, attempts, error))
+        if delay is None:
+            raise _final(failure) from told
+        tally.failures, tally.failed_at = attempts.failures - before, attempts.last_failed_at
+        tally.error = {"type": failure.type, "message": failure.message}
+        if delay < SHORT_DELAY:
+            return delay
+        tally.account()
+        _log.warning(
+            "%s failed on %s (try %d): %s: %s; next try in %.3g s",
+            activity.info().activity_type,
+            call.event_name,
+            attempts.failures,
+            failure.type,
+            _HIDDEN if self._hides_contents else failure.message,
+            delay,
+        )
+        raise ApplicationError(
+            failure.message,
+            failure.to_json(),
+            type=failure.type,
+            next_retry_delay=timedelta(seconds=delay),
+            category=ApplicationErrorCategory.BENIGN,  # logged above, in one line
+        ) from told
 
     def _attempts(self, call: StepCall, tally: Tally, info: activity.Info) -> Attempts:
         """The tries of the invocation so far, in its earlier passes and in this activity's earlier attempts."""
@@ -243,18 +268,20 @@ class StepActivity:
         return attempts
 
     async def _try(
-        self, call: StepCall, attempts: Attempts, publisher: Publisher, lock: AttemptLock, tally: Tally
+        self,
+        call: StepCall,
+        attempts: Attempts,
+        publisher: Publisher,
+        lock: AttemptLock,
+        tally: Tally,
+        state: StateReader,
     ) -> Outcome:
         scopes: list[StepScope] = []
-
-        async def state() -> Mapping[str, Any]:
-            return call.state if call.state is not None else await self._fetch_state(call)
-
         info = activity.info()
         work = self._invoker.run(
             self._step,
             call,
-            state=state,
+            state=state.read,
             publish=publisher.publish,
             retry_info=attempts.retry_info(time.time()),
             lock=lock,
@@ -314,9 +341,10 @@ class StepActivity:
                     tally.beat()
         return tally
 
-    async def _fetch_state(self, call: StepCall) -> Mapping[str, Any]:
-        """The run's state by query, for a step whose run has outgrown what rides along."""
-        return await self._client.get_workflow_handle(call.run_id).query(names.STATE)
+
+def _asked(attempts: Attempts, error: Exception) -> tuple[float | None, Failure, Exception]:
+    """Ask the policy of a failure; the user's code, like the texts of errors."""
+    return attempts.failed(error, time.time()), attempts.failure(), speakable(error)
 
 
 class _Heartbeats:
