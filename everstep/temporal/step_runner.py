@@ -140,13 +140,14 @@ class StepRunner:
         task.add_done_callback(partial(self._done, command.invocation))
 
     def _done(self, invocation: int, task: asyncio.Task[Any]) -> None:
+        error = None if task.cancelled() else task.exception()  # asked for in any case, or asyncio would log it
         if self._tasks.pop(invocation, None) is None or self._closed:
             return
         now = workflow.time()
         if task.cancelled():
             failure = Failure("CancelledError", "the step was cancelled from outside of its run")
             self._report(happened.StepFailed(now, invocation, failure))
-        elif (error := task.exception()) is not None:
+        elif error is not None:
             self._report(happened.StepFailed(now, invocation, step_failure(error)))
         else:
             self._report(happened.StepSucceeded.from_json(now, invocation, task.result() or {}))
