@@ -175,7 +175,7 @@ class Boundary:
         if self._crossed or timer.cancelled():
             return
         if self._overdue():
-            self.look()
+            self.look(by_message=False)
             return
         self._go_on()
 

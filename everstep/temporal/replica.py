@@ -77,12 +77,14 @@ class Replica:
 
     def fired(self, timer: str) -> None:
         """A timer fired, the engine's or one of workflow code."""
-        if timer == LEAVE:
-            if self._engine is not None and self._engine.run.active and self._draining and not self._crossed:
-                self._crossed = self._quiet(self._engine)
-        elif timer == DRAIN:
-            if self._draining and not self._crossed and not overdue(self._limits, self._length, self._size):
+        if timer in (DRAIN, LEAVE):
+            engine = self._engine
+            if engine is None or not engine.run.active or not self._draining or self._crossed:
+                return
+            if timer == DRAIN and not overdue(self._limits, self._length, self._size):
                 self._resume()
+            else:
+                self._crossed = self._quiet(engine)
         elif timer != DEFERRED and not self._closed:
             self._feed(happened.TimerFired(self.now, timer))
 
