@@ -30,6 +30,7 @@ from everstep.temporal.host import StepHost
 from everstep.temporal.lock_client import LockClient
 from everstep.temporal.payloads import raw
 from everstep.temporal.privacy.settings import hides_contents
+from everstep.temporal.publish_line import PublishLines
 from everstep.temporal.step_activity import ABSENT_RETRY, StepActivity
 from everstep.temporal.step_gate import StepGate
 from everstep.temporal.tally import Tally
@@ -75,6 +76,7 @@ class FlowActivities:
     def all(self) -> list[Callable[..., Any]]:
         """The functions to register with a worker."""
         locks = LockClient(self._client, self.limits.payload)
+        lines = PublishLines(self._client, self.limits)
         hides = hides_contents(self._client)
         steps = [
             StepActivity(
@@ -84,6 +86,7 @@ class FlowActivities:
                 self._client,
                 self.limits.payload,
                 locks,
+                lines,
                 self._invokers.keys(),
                 self._telemetry.step(invoker.flow.workflow_name, step),
                 self._gate,

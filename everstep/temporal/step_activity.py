@@ -22,7 +22,7 @@ from temporalio.service import RPCError
 from everstep.attempts import Attempts, jitter_seed
 from everstep.context import StepScope
 from everstep.engine.messages import Failure, Outcome
-from everstep.errors import PayloadStorageError, StepTimeoutError
+from everstep.errors import StepTimeoutError
 from everstep.exception_data import exception_from_data, exception_text, speakable
 from everstep.invoke import EventRejectedError, Invoker
 from everstep.observe.here import Here, here
@@ -30,6 +30,7 @@ from everstep.temporal import names
 from everstep.temporal.host import StepHost, StepsLoopDied
 from everstep.temporal.lock_client import AttemptLock, LockClient
 from everstep.temporal.payloads import dump, raw_bytes
+from everstep.temporal.publish_line import PublishLines
 from everstep.temporal.publisher import Publisher
 from everstep.temporal.state_reader import StateAway, StateReader
 from everstep.temporal.step_gate import GivenBack, StepGate
@@ -73,6 +74,7 @@ class StepActivity:
         client: Client,
         payload_limit: int | None,
         locks: LockClient,
+        lines: PublishLines,
         served: Collection[str],
         telemetry: StepTelemetry | None = None,
         gate: StepGate | None = None,
@@ -85,6 +87,7 @@ class StepActivity:
         self._client = client
         self._payload_limit = payload_limit
         self._locks = locks
+        self._lines = lines
         self._served = served
         self._telemetry = telemetry
         self._hides_contents = hides_contents
@@ -122,9 +125,10 @@ class StepActivity:
                 )
             )
         publisher = Publisher(
-            lambda: self._client.get_workflow_handle(call.run_id, run_id=info.workflow_run_id),
+            self._lines.of(call.run_id, info.workflow_run_id),
             call.invocation,
             info.attempt + tally.repeated + (call.record.attempts if call.record else 0),
+            self._payload_limit,
         )
         beats = None if info.heartbeat_timeout is None else _Heartbeats(tally, info.heartbeat_timeout)
         gate = None if info.is_local else self._gate
@@ -136,16 +140,11 @@ class StepActivity:
             finally:
                 if gate is not None:
                     gate.leave(self._kind)
-            result = dump(replace(outcome, published=publisher.drain(), attempts=publisher.attempt).to_json())
-            if self._payload_limit is not None and len(result) > self._payload_limit:
-                raise _final(_too_large(self._step, len(result), self._payload_limit))
-            return raw_bytes(result)
+            return raw_bytes(await self._result(outcome, publisher))
         except ApplicationError as error:
             if info.is_local and not error.non_retryable:
                 self._local.keep(info, tally)
-            # The failure matters more than what the attempt had to show.
-            with contextlib.suppress(RPCError, PayloadStorageError):
-                await publisher.flush()
+            await publisher.flush()  # what is not taken now is tried again, but does not hold up the failure
             raise
         finally:
             if beats is not None:
@@ -153,6 +152,20 @@ class StepActivity:
             publisher.close()
             if lost is not None:
                 lost()
+
+    async def _result(self, outcome: Outcome, publisher: Publisher) -> bytes:
+        """The outcome as it stands in the history, with what was shown and has not left by signal."""
+        limit = self._payload_limit
+        outcome = replace(outcome, attempts=publisher.attempt)
+        result = dump(outcome.to_json())
+        shown = await publisher.finish(None if limit is None else limit - len(result))
+        if failure := publisher.failure(self._step):
+            raise _final(failure)
+        if shown:
+            result = dump(replace(outcome, published=shown).to_json())
+        if limit is not None and len(result) > limit:
+            raise _final(_too_large(self._step, len(result), limit, len(shown)))
+        return result
 
     async def _enter(self, gate: StepGate, tally: Tally) -> None:
         """Wait for a place among the attempts that run here, or give the work back; that counts for nothing."""
@@ -206,7 +219,7 @@ class StepActivity:
                 delay = await self._failed(error, call, attempts, tally, before)
             tally.repeated += 1
             tally.beat()
-            await publisher.next_attempt()
+            publisher.next_attempt()
             await asyncio.sleep(delay)
 
     async def _failed(self, error: Exception, call: StepCall, attempts: Attempts, tally: Tally, before: int) -> float:
@@ -361,9 +374,10 @@ def _final(failure: Failure) -> ApplicationError:
     return ApplicationError(failure.message, failure.to_json(), type=failure.type, non_retryable=True)
 
 
-def _too_large(step: str, size: int, limit: int) -> Failure:
+def _too_large(step: str, size: int, limit: int, shown: int) -> Failure:
+    also = f", {shown} published events among them that it did not take before" if shown else ""
     return Failure(
         "PayloadTooLarge",
-        f"step {step!r} returned {size} bytes, over the server's limit of {limit}; return references instead of "
+        f"step {step!r} returned {size} bytes, over the server's limit of {limit}{also}; return references instead of "
         "contents, or set up external storage for payloads",
     )
