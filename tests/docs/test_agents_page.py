@@ -44,5 +44,7 @@ def test_the_desk_answers_in_a_shell(dev_server: DevServer, tmp_path: Path) -> N
         Shell(tmp_path, plain_environment(**settings, **model.env)) as shell,
     ):
         work, run = COMMANDS.lines
+        shell.run(work)
+        ran = shell.run(run)
     assert ran.code == 0, ran.output
     assert "Here is what came of it: " in ran.output
