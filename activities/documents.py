@@ -106,12 +106,14 @@ def content_hash(path: Path | str) -> str:
     return hashlib.sha256(_bytes_of(Path(path))).hexdigest()
 
 
-def read_document(path: Path | str, folder: Path | str | None = None) -> Document:
+def read_document(path: Path | str, folder: Path | str | None = None, *, whole: bool = False) -> Document:
     """Reads a Markdown, text, HTML or PDF file to text.
 
     Args:
         path: The file.
         folder: Where it was found; the document's `source` is relative to it. Default: the file's own folder.
+        whole: As it is wanted to read values from, not to search in: all that an HTML page shows, not only its
+            article, and the text of a PDF where it stands on the page, so that columns are columns.
 
     Raises:
         DocumentUnreadable: missing, not allowed, of another type, encrypted, broken, not text, or empty.
@@ -123,9 +125,9 @@ def read_document(path: Path | str, folder: Path | str | None = None) -> Documen
     content = _bytes_of(file)
     pages: list[Page] = []
     if suffix == ".pdf":
-        lines, pages = _pdf_lines(file, content)
+        lines, pages = _pdf_lines(file, content, whole)
     elif suffix in (".html", ".htm"):
-        lines = _html_lines(file, content)
+        lines = _html_lines(file, content, whole)
     else:
         lines = list(enumerate(_LINE_END.split(_decoded(file, content).rstrip()), 1))
     if not any(text.strip() for _, text in lines):
@@ -138,21 +140,21 @@ def read_document(path: Path | str, folder: Path | str | None = None) -> Documen
     )
 
 
-def _pdf_lines(file: Path, content: bytes) -> tuple[list[tuple[int, str]], list[Page]]:
+def _pdf_lines(file: Path, content: bytes, whole: bool) -> tuple[list[tuple[int, str]], list[Page]]:
     try:
         from activities.pdf_text import pdf_lines
     except ImportError as error:
         raise DocumentUnreadable(file, f"PDF needs a package ({error}); install everstep[documents].") from error
-    lines, pages = pdf_lines(file, content)
+    lines, pages = pdf_lines(file, content, placed=whole)
     return lines, [Page(number, first) for number, first in pages]
 
 
-def _html_lines(file: Path, content: bytes) -> list[tuple[int, str]]:
+def _html_lines(file: Path, content: bytes, whole: bool) -> list[tuple[int, str]]:
     try:
         from activities.html_text import html_lines
     except ImportError as error:
         raise DocumentUnreadable(file, f"HTML needs a package ({error}); install everstep[documents].") from error
-    return html_lines(file, content)
+    return html_lines(file, content, whole=whole)
 
 
 def _bytes_of(file: Path) -> bytes:

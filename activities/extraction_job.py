@@ -93,8 +93,8 @@ class Job(BaseModel):
         return found
 
     def read(self, source: str) -> Document:
-        """A document of the folder. Raises DocumentUnreadable."""
-        return read_document(Path(self.folder, source), self.folder)
+        """A document of the folder, the whole of it. Raises DocumentUnreadable."""
+        return read_document(Path(self.folder, source), self.folder, whole=True)
 
     def places(self, source: str, checked: Checked) -> list[str]:
         """Where the document speaks of a record's wrong fields; nowhere, if the document is gone by now."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +14,13 @@ from bs4.element import NavigableString, PageElement, PreformattedString
 
 from activities.errors import DocumentUnreadable
 
-_LEFT_OUT = ["script", "style", "noscript", "template", "svg", "nav", "header", "footer", "aside", "form"]
+_NOT_TEXT = ["script", "style", "noscript", "template", "svg"]
+_FRAME = ["nav", "header", "footer", "aside", "form"]
+"""What stands around the text of an article. In an invoice it is where vendor, customer and total are."""
+
 _BLOCKS = ["h1", "h2", "h3", "h4", "h5", "h6", "p", "li", "pre", "tr", "dt", "dd", "blockquote", "figcaption"]
+_BEYOND_ROWS = [name for name in _BLOCKS if name != "p"]
+_MOST_COLUMNS = 100
 # fmt: off
 _INLINE = frozenset({
     "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "del", "dfn", "em", "font", "i", "img", "ins",
@@ -26,8 +33,8 @@ _START_TAG = re.compile(r"<(?:[^<>\"']|\"[^\"]*\"|'[^']*')*+>")
 Lines = list[tuple[int, str]]
 
 
-def html_lines(path: Path, content: bytes) -> Lines:
-    """Numbered lines of the page's text; menus, scripts and footers are left out.
+def html_lines(path: Path, content: bytes, *, whole: bool = False) -> Lines:
+    """Numbered lines of the page's text; menus, headers, footers and forms are left out unless the `whole` is wanted.
 
     Raises:
         DocumentUnreadable: the bytes fit neither the encoding the page declares nor UTF-8.
@@ -36,9 +43,10 @@ def html_lines(path: Path, content: bytes) -> Lines:
     if soup.contains_replacement_characters:
         raise DocumentUnreadable(path, f"it is not {soup.original_encoding} text; save it as UTF-8.")
     numbers = _numbers(soup, content.decode(soup.original_encoding or "utf-8", errors="replace").lstrip("\ufeff"))
-    for tag in soup.find_all(_LEFT_OUT):
+    for tag in soup.find_all(_NOT_TEXT if whole else _NOT_TEXT + _FRAME):
         tag.decompose()
-    root = soup.find("main") or soup.find("article") or soup.body or soup
+    article = None if whole else soup.find("main") or soup.find("article")
+    root = article or soup.body or soup
     lines: Lines = []
     group: int | None = None
     for piece in _Reader(root, numbers).pieces():
@@ -81,6 +89,8 @@ class _Reader:
     def __init__(self, root: Tag, numbers: dict[int, int]) -> None:
         self._root = root
         self._numbers = numbers
+        # By table and column: in how many of the next rows a cell from above stands.
+        self._covered: defaultdict[int, dict[int, int]] = defaultdict(dict)
 
     def pieces(self) -> Iterator[_Piece]:
         loose: list[NavigableString] = []
@@ -94,7 +104,7 @@ class _Reader:
             elif isinstance(node, Tag) and node.name not in _INLINE:
                 yield from self._paragraph(loose)
                 loose = []
-                if node.name in _BLOCKS and not node.find(_BLOCKS) and not _in_pre(node):
+                if node.name in _BLOCKS and _is_innermost(node) and not _in_pre(node):
                     lines = self._rendered(node)
                     if lines:
                         yield _Piece(lines, _group_of(node))
@@ -108,7 +118,7 @@ class _Reader:
             if parent is self._root:
                 return True
             if parent.name in _BLOCKS:
-                return parent.find(_BLOCKS) is not None and not _in_pre(parent)
+                return not (_is_innermost(parent) or _in_row(parent) or _in_pre(parent))
         return True
 
     def _paragraph(self, loose: list[NavigableString]) -> Iterator[_Piece]:
@@ -146,21 +156,36 @@ class _Reader:
 
     def _row(self, tag: Tag) -> Lines:
         cells = tag.find_all(["td", "th"])
-        texts = [self._lines(_texts(cell)) for cell in cells]
-        number = next((lines[0][0] for lines in texts if lines), tag.sourceline or 1)
-        row = (number, "| " + " | ".join(" ".join(text for _, text in lines) for lines in texts) + " |")
         table = tag.find_parent("table")
+        covered = self._covered[id(table)]
+        columns: list[str] = []
+        number: int | None = None
+        for cell in cells:
+            _pass_covered(columns, covered)
+            lines = self._lines(_texts(cell))
+            number = number or (lines[0][0] if lines else None)
+            wide = _span(cell, "colspan")
+            covered.update(dict.fromkeys(range(len(columns), len(columns) + wide), _span(cell, "rowspan") - 1))
+            columns += [" ".join(text for _, text in lines), *[""] * (wide - 1)]
+        _pass_covered(columns, covered)
+        number = number or tag.sourceline or 1
+        row = (number, "| " + " | ".join(columns) + " |")
         if cells and all(cell.name == "th" for cell in cells) and table is not None and table.find("tr") is tag:
-            return [row, (number, "|" + " --- |" * len(cells))]
+            return [row, (number, "|" + " --- |" * len(columns))]
         return [row]
 
     def _lines(self, texts: Iterable[NavigableString]) -> Lines:
         """Running text by the lines of the file, without white space that means nothing."""
-        return [(number, " ".join(text.split())) for number, text in self._raw(texts) if text.strip()]
+        return [(number, " ".join(text.split())) for number, text in self._raw(texts, apart=True) if text.strip()]
 
-    def _raw(self, texts: Iterable[NavigableString]) -> Lines:
+    def _raw(self, texts: Iterable[NavigableString], *, apart: bool = False) -> Lines:
+        """The texts by their lines; `apart`: with a space between those that a browser shows on lines of their own."""
         lines: dict[int, str] = {}
+        last: NavigableString | None = None
         for node in texts:
+            if apart and last is not None and _are_apart(last, node):
+                lines[self._numbers[id(node)]] = lines.get(self._numbers[id(node)], "") + " "
+            last = node
             for number, text in enumerate(str(node).split("\n"), self._numbers[id(node)]):
                 lines[number] = lines.get(number, "") + text
         return sorted(lines.items())
@@ -172,6 +197,37 @@ def _texts(tag: Tag) -> list[NavigableString]:
         for node in tag.descendants
         if isinstance(node, NavigableString) and not isinstance(node, PreformattedString)
     ]
+
+
+def _is_innermost(block: Tag) -> bool:
+    """Whether a block is shown as one; a row is, whose cells hold only paragraphs, and they are not."""
+    if block.name == "tr":
+        return block.find(_BEYOND_ROWS) is None
+    return block.find(_BLOCKS) is None and not _in_row(block)
+
+
+def _in_row(block: Tag) -> bool:
+    row = block.find_parent("tr") if block.name == "p" else None
+    return row is not None and _is_innermost(row)
+
+
+def _pass_covered(columns: list[str], covered: dict[int, int]) -> None:
+    """Leaves empty the next columns of a row that cells from above reach down into."""
+    while covered.get(len(columns), 0) > 0:
+        covered[len(columns)] -= 1
+        columns.append("")
+
+
+def _span(cell: Tag, name: str) -> int:
+    told = str(cell.get(name, ""))
+    return max(1, min(int(told), _MOST_COLUMNS)) if told.isdecimal() else 1
+
+
+def _are_apart(one: NavigableString, other: NavigableString) -> bool:
+    if _container(one) is not _container(other):
+        return True
+    between = takewhile(lambda node: node is not one, other.previous_elements)
+    return any(isinstance(node, Tag) and node.name == "br" for node in between)
 
 
 def _container(text: NavigableString) -> PageElement | None:

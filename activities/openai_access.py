@@ -107,7 +107,9 @@ def of_code(code: str | None, message: str, model: str) -> ModelError | None:
     """What an error's own code says, which is more than its status does; None where it says nothing more."""
     said = f"Model {model}: {message}"
     if code == "context_length_exceeded" or _OVERFLOW.search(message):
-        return ModelContextOverflow(f"{said} Send fewer or shorter passages.")
+        return ModelContextOverflow(
+            f"{said} Send fewer or shorter passages; for an agent, have tools give less, or lower its token_budget."
+        )
     if code == "insufficient_quota":
         return ModelQuotaExceeded(f"{said} Add credit, or set OPENAI_API_KEY to another account's key.")
     if code in ("content_filter", "content_policy_violation"):

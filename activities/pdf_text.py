@@ -33,8 +33,16 @@ class _Line(NamedTuple):
     size: float
 
 
-def pdf_lines(path: Path, content: bytes) -> tuple[list[tuple[int, str]], list[tuple[int, int]]]:
+def pdf_lines(
+    path: Path, content: bytes, *, placed: bool = False
+) -> tuple[list[tuple[int, str]], list[tuple[int, int]]]:
     """Numbered lines of the extracted text, and the pages with their first lines; each opens with `# Page N`.
+
+    Args:
+        path: for messages.
+        content: the file's bytes.
+        placed: spaces keep the text where it stands on the page, so that empty cells of tables are seen. Otherwise it
+            comes in the order in which it was drawn, with headings.
 
     Raises:
         DocumentUnreadable: encrypted with a password, or not a sound PDF.
@@ -43,7 +51,7 @@ def pdf_lines(path: Path, content: bytes) -> tuple[list[tuple[int, str]], list[t
         reader = PdfReader(io.BytesIO(content))
         if reader.is_encrypted and not reader.decrypt(""):
             raise DocumentUnreadable(path, "it is encrypted; save a copy without a password.")
-        pages = [_page_lines(page) for page in reader.pages]
+        pages = [(_placed_lines(page) if placed else None) or _page_lines(page) for page in reader.pages]
     except DocumentUnreadable:
         raise
     except PyPdfError as error:
@@ -85,6 +93,22 @@ def _page_lines(page: PageObject) -> list[_Line]:
             counts = Counter(size for letter, size in row if not letter.isspace())
             found.append(_Line("".join(letter for letter, _ in row), counts.most_common(1)[0][0] if counts else 0.0))
     return found
+
+
+def _placed_lines(page: PageObject) -> list[_Line] | None:
+    """A page's lines, with spaces where it has none; None where pypdf does not bring all letters to their places."""
+    try:
+        text = page.extract_text(extraction_mode="layout", layout_mode_strip_rotated=False)
+    except Exception:  # as above; the other way of reading does without what this one stumbles over
+        return None
+    if _letters(text) != _letters(page.extract_text()):
+        return None
+    lines = [line.rstrip() for line in text.splitlines()]
+    return [_Line(line, 0.0) for line, above in zip(lines, ["", *lines], strict=False) if line or above]
+
+
+def _letters(text: str) -> Counter[str]:
+    return Counter("".join(text.split()))
 
 
 def _with_headings(page: Sequence[_Line], body: float) -> list[str]:

@@ -6,7 +6,6 @@ In goes a `StepCall`, out comes an `Outcome`, or the step's own exception.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import functools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -28,6 +27,7 @@ from everstep.stand_ins import standing_in
 from everstep.state_lock import RefusedLock, StateLock
 from everstep.state_store import StateSource
 from everstep.step_spec import StepSpec
+from everstep.threads import in_step_thread, step_threads
 from everstep.wire import StepCall
 from everstep.workflow import Workflow
 
@@ -131,6 +131,7 @@ class Invoker:
         collected = only if isinstance(only, Event) else None
         scope = self._scope(spec, call, this, collected, state, publish, retry_info, lock)
         context: Context[Any] = Context.of_step(scope)
+        step_threads.set(self._executor)
         here.set(Here(call.run_id, self._flow_name, step, call.invocation, attempt))
         if scope_made is not None:
             scope_made(scope)
@@ -233,12 +234,7 @@ class Invoker:
 
     def _work(self, spec: StepSpec, arguments: dict[str, Any]) -> Awaitable[Any]:
         function = functools.partial(spec.function, self.flow) if spec.is_method else spec.function
-        if spec.is_async:
-            return function(**arguments)
-        carried = contextvars.copy_context()
-        return asyncio.get_running_loop().run_in_executor(
-            self._executor, functools.partial(carried.run, functools.partial(function, **arguments))
-        )
+        return function(**arguments) if spec.is_async else in_step_thread(function, **arguments)
 
     def _returned(self, spec: StepSpec, returned: Any) -> Envelope | list[Envelope] | None:
         if returned is None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 
-from everstep.agent.messages import ChatMessage
+from pydantic import BaseModel
+
+from everstep.agent.messages import ChatMessage, ToolMetadata
 
 TokenCounter = Callable[[str], int]
 
 CORRECTION = "correction"
 """Marks, in a message's `extra`, what was said to a model about its answer: it belongs to the turn before."""
+
+LEFT_OUT = "[left out: about {} tokens]"
+"""What a model reads in place of a tool's output that its budget has no room for."""
 
 
 def estimated_tokens(text: str) -> int:
@@ -24,12 +30,27 @@ def message_tokens(message: ChatMessage, count: TokenCounter = estimated_tokens)
     return 4 + count(message.content) + (count(calls) if calls else 0)
 
 
+def tokens_beside(
+    system: Sequence[ChatMessage],
+    tools: Sequence[ToolMetadata],
+    schema: type[BaseModel] | None,
+    count: TokenCounter = estimated_tokens,
+) -> int:
+    """How many tokens of a request are taken by all that is not the conversation: prompt, tools, the answer's form."""
+    forms = [tool.model_dump(mode="json") for tool in tools]
+    if schema is not None:
+        forms.append(schema.model_json_schema())
+    return sum(message_tokens(each, count) for each in system) + sum(count(json.dumps(form)) for form in forms)
+
+
 def within_budget(
     history: Sequence[ChatMessage], budget: int, count: TokenCounter = estimated_tokens
 ) -> list[ChatMessage]:
-    """The latest messages that fit, beginning with what a user said; the last turn is kept whole, whatever its size.
+    """The latest messages that fit, beginning with what a user said.
 
-    A turn is what a user said and all that followed: calls of tools are never parted from their results.
+    A turn is what a user said and all that followed. One that does not fit is kept without its oldest outputs of tools,
+    in whose place `LEFT_OUT` stands: calls are never parted from their results. If that does not do, it and all before
+    it are forgotten. Of the last turn, what the model has not answered yet is kept whole, whatever its size.
 
     Args:
         history: the conversation, without system messages.
@@ -37,14 +58,36 @@ def within_budget(
         count: counts the tokens of a text.
     """
     kept: list[ChatMessage] = []
-    used = 0
+    room = budget
     for turn in reversed(_turns(history)):
-        size = sum(message_tokens(message, count) for message in turn)
-        if kept and used + size > budget:
+        fitted = _fitted(turn, room, count, len(turn) if kept else _newest_round(turn))
+        size = sum(message_tokens(message, count) for message in fitted)
+        if kept and size > room:
             break
-        used += size
-        kept = [*turn, *kept]
+        room -= size
+        kept = [*fitted, *kept]
     return kept
+
+
+def _fitted(turn: Sequence[ChatMessage], room: int, count: TokenCounter, until: int) -> list[ChatMessage]:
+    """The turn, without as many outputs of tools as it must lose to fit; none is lost from message `until` on."""
+    fitted = list(turn)
+    excess = sum(message_tokens(message, count) for message in turn) - room
+    for at, message in enumerate(turn[:until]):
+        if excess <= 0:
+            break
+        if message.role == "tool":
+            brief = message.model_copy(update={"content": LEFT_OUT.format(count(message.content))})
+            saved = message_tokens(message, count) - message_tokens(brief, count)
+            if saved > 0:  # short ones, and those that are left out already, stay as they are
+                fitted[at] = brief
+                excess -= saved
+    return fitted
+
+
+def _newest_round(turn: Sequence[ChatMessage]) -> int:
+    """Where the last message stands by which a model asked for tools."""
+    return max((at for at, message in enumerate(turn) if message.tool_calls), default=len(turn))
 
 
 def _turns(history: Sequence[ChatMessage]) -> list[list[ChatMessage]]:

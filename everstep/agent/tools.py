@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -19,6 +18,7 @@ from everstep.agent.tool_schema import FunctionSchema, function_schema
 from everstep.context import Context
 from everstep.event_base import validation_faults
 from everstep.retry_policy import RetryPolicy
+from everstep.threads import in_step_thread
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -188,7 +188,7 @@ class FunctionTool(Tool):
     async def _called(self, given: Mapping[str, Any]) -> Any:
         if self._is_async:
             return await self._function(**given)
-        output = await asyncio.to_thread(self._function, **given)
+        output = await in_step_thread(self._function, **given)
         return await output if inspect.isawaitable(output) else output
 
 

@@ -52,7 +52,7 @@ from everstep.agent.events import (
     ToolOutput,
     ToolsListed,
 )
-from everstep.agent.memory import TokenCounter, estimated_tokens, within_budget
+from everstep.agent.memory import TokenCounter, estimated_tokens, tokens_beside, within_budget
 from everstep.agent.messages import ChatMessage, ToolSelection, Usage
 from everstep.agent.model import MODEL_RETRIES, ChatAnswer
 from everstep.agent.output import correction, read_output
@@ -84,7 +84,8 @@ class AgentWorkflow(Workflow):
         initial_state: plain JSON that tools find under `state` in `ctx.store`, and models in their prompt.
         state_prompt: how models are told the state, with `{state}` in it; None: they are not.
         max_iterations: how often models may be called in one run.
-        token_budget: how many tokens of the conversation a model is given, the latest; older turns are forgotten.
+        token_budget: how many tokens a request to a model may have: its prompt, its tools, and the latest of the
+            conversation. Older turns are forgotten; in a long one, the oldest outputs of tools are left out.
         count_tokens: counts the tokens of a text; by default an estimate by its length.
         workflow_name: the flow's name; instances that one worker serves need one each. A subclass has its own.
         options: of `Workflow`.
@@ -311,11 +312,13 @@ class AgentWorkflow(Workflow):
         if state and self.state_prompt is not None:
             prompt.append(self.state_prompt.replace("{state}", json.dumps(state, ensure_ascii=False)))
         system = [ChatMessage(role="system", content="\n\n".join(prompt))] if prompt else []
-        history = within_budget(talk.messages, self.token_budget, self.count_tokens)
+        tools = self.team.metadata(agent, talk.listed)
+        beside = tokens_beside(system, tools, agent.output_type, self.count_tokens)
+        history = within_budget(talk.messages, self.token_budget - beside, self.count_tokens)
         tokens = TokenStream(ctx, agent.name)
         answer = await agent.model.chat(
             [*system, *history],
-            tools=self.team.metadata(agent, talk.listed),
+            tools=tools,
             schema=agent.output_type,
             on_token=tokens.add,
         )

@@ -18,6 +18,7 @@ from everstep.temporal.batch import Batch, BatchOptions
 from everstep.temporal.batch_lines import BadLine, Line, read_lines
 from everstep.temporal.batch_results import Record, ResultsFile, ResultsFileError, Status
 from everstep.temporal.obstacles import has_worker
+from everstep.temporal.privacy.plain_text import refuse_plain_text
 
 _TOLD = 20
 """How many lines that went wrong are told of, one by one; all of them stand in the results."""
@@ -128,6 +129,7 @@ class _Run:
     ) -> None:
         """Start the runs, and see them through."""
         queue = task_queue or session.settings.task_queue
+        await refuse_plain_text(session.client, queue)
         if not await has_worker(session.client, queue):
             self._out.note(f"No worker polls task queue {queue!r} yet: the runs wait for one.")
         self._batch = Batch(session.client, self._tally.flow, options, self._record, task_queue=queue)

@@ -24,6 +24,8 @@ from everstep.cli.exits import Exit
 from everstep.cli.findings import Finding, Place, failed, ok, skipped, warning
 from everstep.temporal import names
 from everstep.temporal.pollers import Poller, pollers
+from everstep.temporal.privacy.keys import KEYS_SETTING
+from everstep.temporal.privacy.settings import hides_contents
 from everstep.temporal.worker import has_waiting_attribute
 
 SKEW_SECONDS = 5.0
@@ -76,14 +78,14 @@ async def check_search_attribute(place: Place) -> Sequence[Finding]:
 
 async def check_task_queue(place: Place) -> Sequence[Finding]:
     """Who polls the task queue, and what they serve."""
-    name, queue = "task queue", place.task_queue
+    name, queue, wanted = "task queue", place.task_queue, "steps" if place.steps_only else "runs"
     found = await pollers(place.client, queue)
     told = [one.to_json() for one in found]
-    if not any("runs" in one.asks_for for one in found):
-        text = f"no worker takes runs of {queue!r}"
+    if not any(wanted in one.asks_for for one in found):
+        text = f"no worker takes {wanted} of {queue!r}"
         remedy = "Start one, such as `everstep worker`, or name its queue by TEMPORAL_TASK_QUEUE or --task-queue."
         return [warning(name, text, remedy, task_queue=queue, workers=told)]
-    flows = {tuple(sorted(one.flows)) for one in found if one.flows is not None and "runs" in one.asks_for}
+    flows = {tuple(sorted(one.flows)) for one in found if one.flows is not None and wanted in one.asks_for}
     versions = sorted({" ".join(one.version) for one in found if one.version is not None})
     text = f"{len(found)} {'worker polls' if len(found) == 1 else 'workers poll'} {queue!r}"
     if flows:
@@ -99,6 +101,9 @@ async def check_task_queue(place: Place) -> Sequence[Finding]:
     if len(flows) > 1 and len(versions) < 2:
         remedy = "Give all workers of a queue the same flows, or flows a --task-queue of their own."
         return [warning(name, f"{text}, but not all serve the same", remedy, task_queue=queue, workers=told)]
+    if any(one.encrypted for one in found) and not hides_contents(place.client):
+        remedy = f"Set {KEYS_SETTING} to their key ring: commands that would send in plain text are refused."
+        return [warning(name, f"{text}; they encrypt, and this environment does not", remedy, workers=told)]
     return [ok(name, text, task_queue=queue, workers=told)]
 
 

@@ -1,4 +1,4 @@
-"""Checks of what a worker with this environment would serve. It imports the flows, as the worker does."""
+"""Checks of a worker with this environment: its settings, and what it would serve; the flows are imported, as by it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,39 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 
+import typer
+
 from everstep.cli.exits import Exit
 from everstep.cli.findings import Finding, failed, ok, skipped
 from everstep.cli.flows import Found
+from everstep.cli.health import parse_address
+from everstep.cli.logs import parse_level
+from everstep.cli.program import worker_command
 from everstep.cli.serve import choose, project_root
+from everstep.cli.worker_settings import parse_concurrency
 from everstep.errors import EverstepError
+from everstep.temporal.deployment import deployment_from
+
+
+async def check_worker(environment: Mapping[str, str]) -> Sequence[Finding]:
+    """Whether a worker takes the settings of its own."""
+    name = "worker settings"
+    try:
+        given = worker_command().make_context("worker", []).params  # reads the environment of this process
+        parse_level(given["log_level"], given["log_format"])
+        parse_concurrency(given["step_concurrency"])
+        if given["health_address"] is not None:
+            parse_address(given["health_address"])
+        deployment = deployment_from(environment)
+    except (EverstepError, typer.BadParameter) as error:
+        text = error.format_message() if isinstance(error, typer.BadParameter) else str(error)
+        return [
+            failed(name, text.rstrip("."), "Mend it: a worker with this environment ends with exit code 2.", Exit.USAGE)
+        ]
+    version = "of no deployment"
+    if deployment is not None:
+        version = f"build {deployment.version.build_id} of {deployment.version.deployment_name}"
+    return [ok(name, f"a worker takes them; it is {version}")]
 
 
 async def check_flows(environment: Mapping[str, str]) -> Sequence[Finding]:

@@ -20,7 +20,7 @@ from everstep.cli.checks_server import (
     check_task_queue,
 )
 from everstep.cli.checks_services import check_embeddings, check_folders, check_model, check_vectors
-from everstep.cli.checks_worker import check_flows
+from everstep.cli.checks_worker import check_flows, check_worker
 from everstep.cli.exits import Exit, leave
 from everstep.cli.findings import Check, Finding, LocalCheck, Place, Status, failed, skipped
 from everstep.cli.output import Output, OutputOption
@@ -35,6 +35,7 @@ SERVER_CHECKS: tuple[Check, ...] = (
     check_clock,
 )
 LOCAL_CHECKS: tuple[LocalCheck, ...] = (
+    check_worker,
     check_flows,
     check_payloads,
     check_model,
@@ -52,6 +53,10 @@ def doctor(
         str | None,
         typer.Option("--task-queue", envvar="TEMPORAL_TASK_QUEUE", help="Whose workers to look at; default everstep."),
     ] = None,
+    steps_only: Annotated[
+        bool,
+        typer.Option("--steps-only", envvar="EVERSTEP_STEPS_ONLY", help="Its workers take steps, and no runs."),
+    ] = False,
     output: OutputOption = None,
 ) -> None:
     """Look at everything that runs need, and say what to do: settings, server, namespace, workers, models, folders.
@@ -67,7 +72,7 @@ def doctor(
     """
     out = Output(output)
     settings = shown_settings(os.environ)
-    findings = asyncio.run(_look(os.environ, task_queue))
+    findings = asyncio.run(_look(os.environ, task_queue, steps_only))
     bad = [one for one in findings if one.status is Status.FAILED]
     if out.json:
         out.data({"ok": not bad, "settings": settings, "checks": [one.to_json() for one in findings]})
@@ -76,13 +81,13 @@ def doctor(
     leave(bad[0].code if bad else Exit.OK)
 
 
-async def _look(environment: Mapping[str, str], task_queue: str | None) -> list[Finding]:
+async def _look(environment: Mapping[str, str], task_queue: str | None, steps_only: bool) -> list[Finding]:
     local = asyncio.gather(*(_checked(check.__name__, check(environment)) for check in LOCAL_CHECKS))
-    server = await _of_server(environment, task_queue)
+    server = await _of_server(environment, task_queue, steps_only)
     return [*server, *(finding for some in await local for finding in some)]
 
 
-async def _of_server(environment: Mapping[str, str], task_queue: str | None) -> list[Finding]:
+async def _of_server(environment: Mapping[str, str], task_queue: str | None, steps_only: bool) -> list[Finding]:
     try:
         settings = ConnectionSettings.load(environment=environment)
         quiet = Runtime(telemetry=TelemetryConfig(logging=None))
@@ -92,7 +97,7 @@ async def _of_server(environment: Mapping[str, str], task_queue: str | None) -> 
     except ConnectionFailedError as error:
         rest = [skipped(_named(check.__name__), "needs the server") for check in SERVER_CHECKS[1:]]
         return [_of_error("server", error, Exit.UNREACHABLE), *rest]
-    place = Place(environment, settings, client, task_queue or settings.task_queue)
+    place = Place(environment, settings, client, task_queue or settings.task_queue, steps_only)
     found: list[Finding] = []
     for check in SERVER_CHECKS:
         found += await _checked(check.__name__, check(place))

@@ -65,12 +65,16 @@ def skipped(name: str, text: str) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What the checks look at: the environment, the server's settings, and a client once there is one."""
+    """What the checks look at: the environment, the server's settings, and a client once there is one.
+
+    `steps_only`: the task queue is for steps alone.
+    """
 
     environment: Mapping[str, str]
     connection: ConnectionSettings
     client: Client
     task_queue: str
+    steps_only: bool = False
 
 
 Check = Callable[[Place], Awaitable[Sequence[Finding]]]

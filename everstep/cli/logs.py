@@ -29,13 +29,7 @@ def set_up_logging(level: str, form: str) -> None:
     Raises:
         CommandError: it is none of these.
     """
-    number = logging.getLevelNamesMapping().get(level.upper())
-    if number is None:
-        raise CommandError(
-            f"There is no log level {level!r}: give debug, info, warning or error (EVERSTEP_LOG_LEVEL).", Exit.USAGE
-        )
-    if form not in FORMATS:
-        raise CommandError(f"There is no log format {form!r}: give text or json (EVERSTEP_LOG_FORMAT).", Exit.USAGE)
+    number = parse_level(level, form)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else _text())
     handler.addFilter(RunLogFilter())  # tells run, step and trace of what steps log
@@ -47,6 +41,22 @@ def set_up_logging(level: str, form: str) -> None:
     logging.getLogger("temporalio.core").addFilter(_Seldom())
     logging.captureWarnings(True)
     threading.excepthook = _uncaught
+
+
+def parse_level(level: str, form: str) -> int:
+    """The number of a level, of a log in this form.
+
+    Raises:
+        CommandError: there is no such level, or no such form.
+    """
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise CommandError(
+            f"There is no log level {level!r}: give debug, info, warning or error (EVERSTEP_LOG_LEVEL).", Exit.USAGE
+        )
+    if form not in FORMATS:
+        raise CommandError(f"There is no log format {form!r}: give text or json (EVERSTEP_LOG_FORMAT).", Exit.USAGE)
+    return number
 
 
 def _text() -> logging.Formatter:

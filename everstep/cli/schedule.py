@@ -17,6 +17,7 @@ from everstep.cli.text import moment, parse_fields, seconds_of, shown
 from everstep.errors import RunNotFoundError
 from everstep.temporal import schedule_view, schedules
 from everstep.temporal.obstacles import has_worker
+from everstep.temporal.privacy.plain_text import refuse_plain_text
 from everstep.temporal.runs import find_run
 from everstep.temporal.schedule_view import OVERLAPS, Overlap, ScheduleSummary, ScheduleView, find_schedule
 from everstep.temporal.schedules import Times
@@ -92,6 +93,7 @@ def create(
 
     async def work(session: Session) -> ScheduleView:
         queue = task_queue or session.settings.task_queue
+        await refuse_plain_text(session.client, queue)
         await schedules.create_schedule(
             session.client,
             schedule,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
+from temporalio.service import RPCError
 
 from everstep.cli.exits import CommandError, Exit
 from everstep.cli.follow import Follower
@@ -14,8 +16,10 @@ from everstep.cli.program import called_as
 from everstep.cli.session import Session, with_session
 from everstep.cli.talk import FieldsArgument, InputOption
 from everstep.cli.text import nearly_json, parse_fields
+from everstep.errors import EverstepError
 from everstep.temporal.beginning import beginning
 from everstep.temporal.obstacles import has_worker, obstacles
+from everstep.temporal.privacy.plain_text import refuse_plain_text
 from everstep.temporal.runtime import TemporalRuntime
 
 BEGIN_SECONDS = 1.5
@@ -61,33 +65,59 @@ def run(
     out = Output(output)
     for line in nearly_json(fields or ()):
         out.note(line)
-    started: list[str] = []
+    chosen = run_id or str(uuid.uuid4())
+    reached: set[str] = set()
 
     async def work(session: Session) -> None:
         queue = task_queue or session.settings.task_queue
+        await refuse_plain_text(session.client, queue)
         runtime = TemporalRuntime(session.client, task_queue=queue)
         state = None if continued is None else await session.handle(continued).state()
-        handle = await runtime.start_flow(flow, start, run_id=run_id, timeout=timeout, state=state)
-        started.append(handle.run_id)
-        url = session.settings.run_url(handle.run_id)
+        reached.add("asked")
+        await runtime.start_flow(flow, start, run_id=chosen, timeout=timeout, state=state)
+        reached.add("started")
+        url = session.settings.run_url(chosen)
         if not follow:
-            await _see_begin(session, out, handle.run_id, queue, start)
-            _tell(out, flow, handle.run_id, queue, url)
+            await _see_begin(session, out, chosen, queue, start)
+            _tell(out, flow, chosen, queue, url)
             return
-        out.note(f"Run {handle.run_id} of {flow}" + (f": {url}" if url else ""))
-        await Follower(session, handle.run_id, out).follow()
+        out.note(f"Run {chosen} of {flow}" + (f": {url}" if url else ""))
+        await Follower(session, chosen, out).follow()
 
     try:
         with_session(work)
     except (KeyboardInterrupt, CommandError) as error:
-        if started and (isinstance(error, KeyboardInterrupt) or error.code is Exit.UNREACHABLE):
-            out.note(f"\nThe run goes on. Come back with: {called_as()} stream {started[0]}")
-            out.note(f"or see how it stands with: {called_as()} show {started[0]}")
+        if isinstance(error, KeyboardInterrupt) or error.code is Exit.UNREACHABLE:
+            _tell_where(out, chosen, reached)
         raise
 
 
+def _tell_where(out: Output, run_id: str, reached: set[str]) -> None:
+    """What to do where the command ends before it knows how the run began, or while that goes on."""
+    if "started" in reached:
+        out.note(f"\nThe run goes on. Come back with: {called_as()} stream {run_id}")
+        out.note(f"or see how it stands with: {called_as()} show {run_id}")
+    elif "asked" in reached:
+        out.note(f"Whether run {run_id} has started is not known. Start it once, and not twice, by --id {run_id}.")
+
+
 async def _see_begin(session: Session, out: Output, run_id: str, queue: str, start: Mapping[str, Any]) -> None:
-    """Wait a moment for a worker to take the start, and tell what it says of it."""
+    """Wait a moment for a worker to take the start, and tell what it says of it.
+
+    The run has started: what keeps one from looking is no failure of that.
+
+    Raises:
+        CommandError: its start was refused.
+    """
+    try:
+        await _look_at_begin(session, out, run_id, queue, start)
+    except CommandError:
+        raise
+    except (EverstepError, RPCError) as error:
+        out.note(f"Run {run_id} has started; whether a worker has taken its start cannot be seen: {error}")
+
+
+async def _look_at_begin(session: Session, out: Output, run_id: str, queue: str, start: Mapping[str, Any]) -> None:
     if not await has_worker(session.client, queue):
         out.note(f"No worker polls task queue {queue!r} yet: the run waits for one.")
         return

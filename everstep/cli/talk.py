@@ -22,7 +22,8 @@ from everstep.temporal import names
 from everstep.temporal.live import ask_run
 from everstep.temporal.obstacles import obstacles
 from everstep.temporal.payloads import raw
-from everstep.temporal.runs import find_run, terminate_run
+from everstep.temporal.privacy.plain_text import refuse_plain_text
+from everstep.temporal.runs import RunSummary, find_run, terminate_run
 
 VERDICT_SECONDS = 30.0
 """How long a sender waits for a worker's verdict on a message, unless told otherwise."""
@@ -75,13 +76,12 @@ def respond(
         out.note(line)
 
     async def work(session: Session) -> None:
-        handle = session.handle(run)
+        handle, found = session.handle(run), await _receiver(session, run)
         if no_wait:
             body = {"request": request, "by": who, "answer": answer}
-            await find_run(session.client, run)
             await handle.workflow.signal(names.RESPOND, raw({k: v for k, v in body.items() if v is not None}))
         else:
-            await _heard(session, out, run, handle.respond(answer, request=request, by=who), timeout)
+            await _heard(session, out, found, handle.respond(answer, request=request, by=who), timeout)
             await _note_undeclared(session, out, run, request, answer)
 
     with_session(work)
@@ -133,13 +133,12 @@ def send(
         out.note(line)
 
     async def work(session: Session) -> None:
-        handle = session.handle(run)
+        handle, found = session.handle(run), await _receiver(session, run)
         if no_wait:
             body = {"type": type_, "data": data} | ({} if step is None else {"step": step})
-            await find_run(session.client, run)
             await handle.workflow.signal(names.SEND_EVENT, raw(body))
         else:
-            await _heard(session, out, run, handle.send_json(type_, data, step=step), timeout)
+            await _heard(session, out, found, handle.send_json(type_, data, step=step), timeout)
 
     with_session(work)
     done: dict[str, Any] = {"run": run, "type": type_, "data": data, "accepted": None if no_wait else True}
@@ -225,17 +224,28 @@ async def _seen_to_end(session: Session, run_id: str) -> tuple[str, str]:
     return found.status, held[0].text if held else ""
 
 
-async def _heard(session: Session, out: Output, run_id: str, sending: Awaitable[None], timeout: float) -> None:
-    """Wait for the verdict; when it takes long, say why."""
+async def _receiver(session: Session, run_id: str) -> RunSummary:
+    """The run that is to be told something.
+
+    Raises:
+        RunNotFoundError: there is none.
+        SettingsError: it is encrypted, and this command is not.
+    """
     run = await find_run(session.client, run_id)
-    lookout = Lookout(session, run_id, out.note, f"no worker that serves {run.flow} has answered yet")
+    await refuse_plain_text(session.client, run.task_queue, run_id)
+    return run
+
+
+async def _heard(session: Session, out: Output, run: RunSummary, sending: Awaitable[None], timeout: float) -> None:
+    """Wait for the verdict; when it takes long, say why."""
+    lookout = Lookout(session, run.run_id, out.note, f"no worker that serves {run.flow} has answered yet")
     task = asyncio.ensure_future(sending)
     done, _ = await told(lookout, asyncio.wait({task}, timeout=timeout))
     if done:
         return task.result()
     task.cancel()  # not waited for: what is on its way to the server may stay there
     raise CommandError(
-        f"No worker took it for run {run_id} within {timeout:g} s; it may still be taken if one comes now. "
+        f"No worker took it for run {run.run_id} within {timeout:g} s; it may still be taken if one comes now. "
         "Start a worker that serves the flow and send it again, or leave it with the server by --no-wait.",
         Exit.NOT_YET,
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import secrets
+import socket
 import time
 from datetime import timedelta
 
@@ -42,12 +44,14 @@ async def connected(patience: float, stop: asyncio.Event) -> tuple[Client, Conne
     """
     deadline = time.monotonic() + patience
     runtime = _runtime()
+    # In containers, process and host alone may be the same for several; readiness goes by this.
+    identity = f"{os.getpid()}@{socket.gethostname()}-{secrets.token_hex(3)}"
     told = False
     while not stop.is_set():
         settings = await asyncio.to_thread(ConnectionSettings.load)
         try:
             left = min(10.0, max(1.0, deadline - time.monotonic()))
-            return await connect(settings, timeout=left, runtime=runtime), settings
+            return await connect(settings, timeout=left, runtime=runtime, identity=identity), settings
         except ConnectionFailedError as error:
             if time.monotonic() >= deadline or error.lasting:
                 raise

@@ -56,17 +56,17 @@ def outcome(result: Outcome, *, payloads: bool) -> dict[str, Any]:
     return out
 
 
-def request(asked: Request, *, payloads: bool) -> dict[str, Any]:
-    """What a person was asked, and what became of it."""
+def request(asked: Request, *, payloads: bool, people: bool = True) -> dict[str, Any]:
+    """What a person was asked, and what became of it; `people`: who, too."""
     out: dict[str, Any] = {
         names.REQUEST: asked.id,
         names.STEP: asked.step,
         names.QUESTION: asked.question.type,
         names.QUESTION_SIZE: size(asked.question),
-        names.ASSIGNEE: asked.question.data.get("assignee"),
+        names.ASSIGNEE: asked.question.data.get("assignee") if people else None,
         names.DUE: None if asked.due_at is None else timestamp(asked.due_at),
         names.REQUEST_STATUS: asked.status,
-        names.ANSWERED_BY: asked.answered_by,
+        names.ANSWERED_BY: asked.answered_by if people else None,
         names.REFUSED: len(asked.refused) or None,
     }
     if asked.answer is not None:

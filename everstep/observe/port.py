@@ -45,10 +45,17 @@ class OpenSpan(Protocol):
 
 
 class Tracing(Protocol):
-    """Makes spans. `payloads`: contents are wanted too."""
+    """Makes spans. `payloads`: contents are wanted. `confidential`: messages of errors, and people, are contents."""
 
     @property
     def payloads(self) -> bool: ...
+
+    @property
+    def confidential(self) -> bool: ...
+
+    def keep_confidential(self) -> None:
+        """From now on `confidential`, unless contents are wanted: what runs hold is encrypted."""
+        ...
 
     def sample(self, where: RunTrace, name: str) -> RunTrace:
         """The trace with the sampler's decision on it."""

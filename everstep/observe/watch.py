@@ -141,7 +141,7 @@ class RunWatch:
         else:
             span = self._begin(told)
         if isinstance(ending, do.FailRun):
-            span.fail(ending.message)
+            span.fail(ending.kind if self._tracing.confidential else ending.message)
         span.end(self._run.now, ok=not isinstance(ending, do.CancelRun))
 
     def _wait(self, request: Request) -> None:
@@ -149,12 +149,13 @@ class RunWatch:
         span_id = self.trace.span("wait", request.id)
         if not self._first(span_id):
             return
+        told = describe.request(request, payloads=self._tracing.payloads, people=not self._tracing.confidential)
         span = self._tracing.begin(
             self.trace,
             f"wait for a person: {request.question.type}",
             "CHAIN",
             request.asked_at,
-            self._identity() | describe.request(request, payloads=self._tracing.payloads),
+            self._identity() | told,
             span_id=span_id,
         )
         span.end(self._run.now if request.answered_at is None else request.answered_at)

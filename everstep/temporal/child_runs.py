@@ -169,10 +169,12 @@ class ChildRuns:
         task.add_done_callback(partial(self._watched, command.run))
 
     def _watched(self, run: str, task: asyncio.Task[Any]) -> None:
-        if self._watches.get(run) is not task or task.cancelled() or self._run.over:
+        if task.cancelled():
+            return
+        error = task.exception()  # asked for in any case, or asyncio would log it
+        if self._watches.get(run) is not task or self._run.over:
             return
         del self._watches[run]
-        error = task.exception()
         self._end(ChildEnd.from_json(task.result()) if error is None else child_failed(run, error))
 
     def _unwatch(self, run: str) -> None:

@@ -14,8 +14,8 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, ListWork
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-PLUGIN = "everstep"
-"""What the name of the plugin begins with that tells the flows of a worker."""
+PLUGIN, _ENCRYPTED = "everstep", ", encrypted"
+"""What the name of the plugin begins with that tells the flows of a worker; what stands in it where that encrypts."""
 
 ANSWER_SECONDS = 5.0
 
@@ -27,23 +27,25 @@ POLLER_SECONDS = 90
 class Poller:
     """One worker. `asks_for` has "runs" and "steps"; `version` is its deployment and build.
 
-    `flows` are None where it has not told them to the server.
+    `flows` are None where it has not told them to the server. `encrypted` is whether it told that it writes with a key.
     """
 
     identity: str
     asks_for: list[str] = field(default_factory=list[str])
     version: tuple[str, str] | None = None
     flows: list[str] | None = None
+    encrypted: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form."""
         version = None if self.version is None else dict(zip(("deployment", "build"), self.version, strict=True))
-        return {"identity": self.identity, "asks_for": self.asks_for, "version": version, "flows": self.flows}
+        told = {"identity": self.identity, "asks_for": self.asks_for, "version": version, "flows": self.flows}
+        return told | ({"encrypted": True} if self.encrypted else {})
 
 
-def plugin_name(flows: list[str], *, runs: bool) -> str:
+def plugin_name(flows: list[str], *, runs: bool, encrypted: bool = False) -> str:
     """The name under which a worker tells the server what it serves; workers report the names of their plugins."""
-    return f"{PLUGIN} {'flows' if runs else 'steps'}: {', '.join(flows)}"
+    return f"{PLUGIN} {'flows' if runs else 'steps'}{_ENCRYPTED if encrypted else ''}: {', '.join(flows)}"
 
 
 async def pollers(client: Client, task_queue: str) -> list[Poller]:
@@ -60,11 +62,12 @@ async def pollers(client: Client, task_queue: str) -> list[Poller]:
             options = one.deployment_options
             if options.deployment_name:
                 poller.version = options.deployment_name, options.build_id
-    for identity, flows in (await _served(client, task_queue)).items():
-        if flows is None:
+    for identity, told in (await _served(client, task_queue)).items():
+        if told is None:
             found.pop(identity, None)
         elif identity in found:
-            found[identity].flows = flows
+            what, _, flows = told.partition(": ")
+            found[identity].flows, found[identity].encrypted = flows.split(", "), what.endswith(_ENCRYPTED)
     return list(found.values())
 
 
@@ -83,9 +86,9 @@ async def _described(client: Client, task_queue: str, kind: TaskQueueType.ValueT
     return [one for one in answer.pollers if one.last_access_time.seconds >= oldest]
 
 
-async def _served(client: Client, task_queue: str) -> dict[str, list[str] | None]:
-    """The flows of each worker, by its identity, None for one that stops; servers before 1.29 know nothing of it."""
-    out: dict[str, list[str] | None] = {}
+async def _served(client: Client, task_queue: str) -> dict[str, str | None]:
+    """What each worker tells, by its identity, None for one that stops; servers before 1.29 know nothing of it."""
+    out: dict[str, str | None] = {}
     with contextlib.suppress(RPCError):
         query = f"TaskQueue = '{task_queue}'" if "'" not in task_queue else ""
         answer = await client.workflow_service.list_workers(
@@ -99,7 +102,7 @@ async def _served(client: Client, task_queue: str) -> dict[str, list[str] | None
             if worker.status in _LEAVING:
                 out.setdefault(worker.worker_identity, None)
             elif told:
-                out[worker.worker_identity] = told[0].partition(": ")[2].split(", ")
+                out[worker.worker_identity] = told[0]
     return out
 
 

@@ -54,13 +54,21 @@ class TemporalRuntime:
         self._turns: WeakKeyDictionary[Workflow, Turns] = WeakKeyDictionary()
 
     @classmethod
-    async def connect(cls, settings: ConnectionSettings | None = None, **options: Any) -> Self:
+    async def connect(cls, settings: ConnectionSettings | str | None = None, **options: Any) -> Self:
         """A runtime for the server that the TEMPORAL_* settings name.
 
+        Args:
+            settings: instead of those; or an address alone, and the rest as they say.
+            options: see `everstep.temporal.settings.connect`.
+
         Raises:
+            SettingsError: the settings cannot be used.
             ConnectionFailedError: no server answers there.
+
+        Example:
+            >>> runtime = await TemporalRuntime.connect("localhost:7233")
         """
-        chosen = settings or ConnectionSettings.load()
+        chosen = ConnectionSettings.of(settings)
         return cls(await connect(chosen, **options), task_queue=chosen.task_queue)
 
     def start(

@@ -105,6 +105,13 @@ class ConnectionSettings:
             source=source,
         )
 
+    @classmethod
+    def of(cls, given: Self | str | None) -> Self:
+        """These settings; for an address those of the environment, but with that; for None those of the environment."""
+        if isinstance(given, str):
+            return cls.load(environment={**os.environ, "TEMPORAL_ADDRESS": given})
+        return given or cls.load()
+
     @property
     def protection(self) -> str:
         """How the connection is protected, in a few words, without what is secret of it."""
@@ -123,7 +130,7 @@ class ConnectionSettings:
 
 
 async def connect(
-    settings: ConnectionSettings | None = None,
+    settings: ConnectionSettings | str | None = None,
     *,
     timeout: float = 10,
     data_converter: DataConverter = DataConverter.default,
@@ -134,7 +141,7 @@ async def connect(
     Payloads are encrypted, compressed and stored as the EVERSTEP_* settings say; see `PrivacySettings`.
 
     Args:
-        settings: from `ConnectionSettings.load()`, or made by hand.
+        settings: from `ConnectionSettings.load()`, or made by hand; or an address alone, such as ``localhost:7233``.
         timeout: seconds to wait for the server.
         data_converter: of your own; what the settings ask for is added, unless it has a codec or a storage itself.
         options: further arguments of `temporalio.client.Client.connect`: plugins, interceptors, …
@@ -147,7 +154,7 @@ async def connect(
     Example:
         client = await connect(plugins=[EverstepPlugin(flows=[MyFlow])])
     """
-    chosen = settings or await asyncio.to_thread(ConnectionSettings.load)
+    chosen = await asyncio.to_thread(ConnectionSettings.of, settings)
     converter = await asyncio.to_thread(private_converter, data_converter)
     try:
         async with asyncio.timeout(timeout):

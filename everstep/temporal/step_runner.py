@@ -60,6 +60,7 @@ class StepRunner:
         self._limits = limits
         self._report = report
         self._trace = trace
+        self._untold = 0 if trace is None else len(dump({"trace": trace})) - 1
         self._tasks: dict[int, asyncio.Task[Any]] = {}
         self._deferred: deque[do.RunStep] = deque()
         self._deferring = False
@@ -72,10 +73,12 @@ class StepRunner:
         """Start a step, now or in the next workflow task."""
         step = self._engine.definition.steps[command.step]
         call, data = step_input(self._engine, command, workflow.info().workflow_id, self._trace)
-        limit = self._limits.payload
-        if limit is not None and len(data) > limit:
-            self._report(too_large(command, workflow.time(), len(data), limit))
-        elif self._fits(step, len(data)):
+        limit, size = self._limits.payload, len(data)
+        if self._engine.run.protocol > 2:
+            size -= self._untold  # whether runs are traced is the present worker's choice: no command may hang on it
+        if limit is not None and size > limit:
+            self._report(too_large(command, workflow.time(), size, limit))
+        elif self._fits(step, size):
             self._start(command, step, data, call.event_name)
         else:
             self._defer(command)
@@ -137,13 +140,14 @@ class StepRunner:
         task.add_done_callback(partial(self._done, command.invocation))
 
     def _done(self, invocation: int, task: asyncio.Task[Any]) -> None:
+        error = None if task.cancelled() else task.exception()  # asked for in any case, or asyncio would log it
         if self._tasks.pop(invocation, None) is None or self._closed:
             return
         now = workflow.time()
         if task.cancelled():
             failure = Failure("CancelledError", "the step was cancelled from outside of its run")
             self._report(happened.StepFailed(now, invocation, failure))
-        elif (error := task.exception()) is not None:
+        elif error is not None:
             self._report(happened.StepFailed(now, invocation, step_failure(error)))
         else:
             self._report(happened.StepSucceeded.from_json(now, invocation, task.result() or {}))

@@ -20,6 +20,7 @@ from everstep.observe.names import Kind
 from everstep.observe.port import tracing
 from everstep.temporal import names
 from everstep.temporal.metrics import RunMeter, StepMeter, WorkerMeters, meter_of
+from everstep.temporal.privacy.settings import hides_contents
 from everstep.temporal.tally import Tally
 from everstep.temporal.traces import StepTraces, run_watcher
 from everstep.wire import StepCall
@@ -47,7 +48,9 @@ class Telemetry:
         self._meters: WorkerMeters | None = None
 
     def measure(self, client: Client) -> None:
-        """Count by the meter of this client's runtime, if it has one."""
+        """Count by the meter of this client's runtime, if it has one; keep out of traces what the client encrypts."""
+        if self._tracing is not None and hides_contents(client):
+            self._tracing.keep_confidential()
         meter = meter_of(client)
         if meter is not None:
             self._meters = WorkerMeters(meter)

@@ -30,6 +30,7 @@ from everstep.temporal.loop_watch import LoopWatch
 from everstep.temporal.pollers import plugin_name
 from everstep.temporal.privacy.logs import contents_kept_out
 from everstep.temporal.privacy.settings import (
+    encrypts,
     hides_contents,
     private_converter,
     require_privacy,
@@ -93,8 +94,13 @@ class EverstepPlugin(SimplePlugin):
         workflows = [
             workflow_class(flow.workflow_name, watcher=self._telemetry.watcher(flow.span_kind)) for flow in self._flows
         ]
-        name = plugin_name([flow.workflow_name for flow in self._flows], runs=runs)
-        super().__init__(name, workflows=workflows if runs else [])  # pyright: ignore[reportUnknownMemberType]
+        self._runs, self._encrypted = runs, False
+        super().__init__("everstep", workflows=workflows if runs else [])  # pyright: ignore[reportUnknownMemberType]
+
+    def name(self) -> str:
+        """What the worker tells of itself on the server: its flows, and whether it encrypts."""
+        flows = [flow.workflow_name for flow in self._flows]
+        return plugin_name(flows, runs=self._runs, encrypted=self._encrypted)
 
     @property
     def running(self) -> int:
@@ -113,6 +119,7 @@ class EverstepPlugin(SimplePlugin):
         assert "client" in config
         client = config["client"]
         require_privacy(client)
+        self._encrypted = encrypts(client)
         if stores_large_payloads(client) and self._limits.payload == Limits().payload:
             self._limits = replace(self._limits, payload=LARGEST_STORED)
         self._telemetry.measure(client)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from pypdf import PdfReader, PdfWriter
 
 from activities.documents import Document, content_hash, find_documents, read_document, source_name
 from activities.errors import DocumentUnreadable
+from tests.support.papers import PRINTED, cells_of
 from tests.support.pdf import pdf_of
 
 
@@ -109,6 +111,66 @@ def test_lines_of_html_behind_tags_of_several_lines(tmp_path: Path) -> None:
     file = written(tmp_path / "page.html", page)
     lines = [(line.number, line.text) for line in read_document(file).lines if line.text]
     assert lines == [(3, "First"), (4, "Second"), (5, "link more"), (6, "Third")]
+
+
+def test_columns_of_html_tables_stay_columns(tmp_path: Path) -> None:
+    """Whatever cells span, and with paragraphs and breaks in them; what a browser shows apart is not glued."""
+    page = """<table>
+<tr><th>Item</th><th>Qty</th><th>Amount</th></tr>
+<tr><td rowspan="2"><p>Lamp</p></td><td>1</td><td><div>5.00</div><div>EUR</div></td></tr>
+<tr><td>2</td><td>9.00<br>EUR</td></tr>
+<tr><td colspan="2"><p>Sub<b>total</b></p></td><td>14.00</td></tr>
+</table>"""
+    assert read_document(written(tmp_path / "p.html", page)).text.splitlines() == [
+        "| Item | Qty | Amount |",
+        "| --- | --- | --- |",
+        "| Lamp | 1 | 5.00 EUR |",
+        "|  | 2 | 9.00 EUR |",
+        "| Subtotal |  | 14.00 |",
+    ]
+
+
+def test_the_whole_of_a_page_is_more_than_its_article() -> None:
+    """An index wants the article; values are read from headers, forms, margins and footers as well."""
+    around = {"Harbour Lights Ltd", "Bill to: Mira Okafor", "Payable by 2026-11-01", "Total 518.50"}
+    article, page = (read_document(PRINTED / "invoice.html", whole=whole).text for whole in (False, True))
+    assert {said for said in around if said in article} == set()
+    assert {said for said in around if said in page} == around
+    assert "| Bulb |  | 5.00 |  | 21.00 |" in article
+
+
+def test_a_printed_table_keeps_its_columns() -> None:
+    """Of a PDF from a browser, over two pages: empty cells are seen, and cells of several lines hold together."""
+    rows = cells_of(read_document(PRINTED / "invoice.pdf", whole=True).text)
+    assert len(rows) == 15
+    lamp = "Desk lamp with a jointed arm and a clamp for boards of up to 40 mm"
+    assert rows[0] == {"Item": lamp, "Qty": "2", "Tax": "19%", "Amount": "118.00"}
+    assert rows[1] == {"Item": "Bulb", "Discount": "5.00", "Amount": "21.00"}
+    assert rows[13].keys() == {"Item", "Qty", "Discount", "Amount"}
+    assert rows[14] == {"Item": "Delivery", "Tax": "19%", "Amount": "15.00"}  # below the headings of the second page
+
+
+def test_a_table_drawn_column_by_column_has_rows(tmp_path: Path) -> None:
+    """What counts is where a text stands, not when it was drawn; turned text is not lost over it."""
+    drawn = [("Item", "Lamp", "Bulb"), ("Qty", "", "6"), ("Amount", "118.00", "21.00")]
+    placed = [(72 + 150 * x, 700 - 20 * y, text) for x, column in enumerate(drawn) for y, text in enumerate(column)]
+    turned = ") Tj 0 1 -1 0 40 300 Tm (Paid"  # ends the text that it stands in, and begins one that goes up the page
+    document = read_document(written(tmp_path / "p.pdf", pdf_of([*placed, (40, 300, turned)])), whole=True)
+    assert cells_of(document.text) == [
+        {"Item": "Lamp", "Amount": "118.00"},
+        {"Item": "Bulb", "Qty": "6", "Amount": "21.00"},
+    ]
+    assert "Paid" in document.text
+
+
+def test_columns_of_prose_stand_side_by_side() -> None:
+    """Nothing of a resume with a margin is lost, and the margin is not read into the sentences."""
+    page, printed = (read_document(PRINTED / f"resume.{suffix}", whole=True).text for suffix in ("html", "pdf"))
+    lines = [re.split(" {4,}", line.strip()) for line in printed.splitlines()]
+    assert ["Contact", "Experience"] in lines
+    pieces = {piece for line in lines for piece in line}
+    assert {"tomas@example.org", "Temporal", "Northwind Paper, 2014 to 2019"} <= pieces
+    assert set(re.findall(r"\w+", page)) <= set(re.findall(r"\w+", printed))
 
 
 def test_html_in_its_own_encoding(tmp_path: Path) -> None:

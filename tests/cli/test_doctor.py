@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -11,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from everstep.cli.checks_worker import check_worker
+from everstep.cli.exits import Exit
+from everstep.cli.findings import Status
 from everstep.temporal.devserver import DevServer
 from tests.cli.conftest import Ended, Shell, eventually
 from tests.cli.watched import a_worker
@@ -92,7 +97,9 @@ def test_steps_of_another_queue_have_a_worker_of_their_own(shell: Shell) -> None
             )
             assert (seen["asks_for"], seen["flows"]) == (["runs", "steps"], ["Drawing"])
             steps = findings(shell.starter("doctor", "--task-queue", other))["task queue"]
-            assert [one["asks_for"] for one in steps["data"]["workers"]] == [["steps"]]
+            assert ([one["asks_for"] for one in steps["data"]["workers"]], steps["status"]) == ([["steps"]], "warning")
+            within = findings(shell.starter("doctor", "--task-queue", other, EVERSTEP_STEPS_ONLY="true"))["task queue"]
+            assert (within["status"], within["text"][:14]) == ("ok", "1 worker polls")
 
 
 def test_all_that_runs_need_is_looked_at(shell: Shell, services: str) -> None:
@@ -110,6 +117,8 @@ def test_all_that_runs_need_is_looked_at(shell: Shell, services: str) -> None:
     assert (ended.code, ended.json["ok"]) == (0, True), ended.out
     assert [name for name, one in found.items() if one["status"] != "ok"] == ["payloads"]  # not set to be encrypted
     assert "1 worker polls 'everstep'" in found["task queue"]["text"]
+    (worker,) = found["task queue"]["data"]["workers"]
+    assert re.fullmatch(r"\d+@.+-[0-9a-f]{6}", worker["identity"])  # tells workers in like containers apart
     assert found["embeddings"]["text"].endswith("3 numbers")
     assert ended.json["settings"]["OPENAI_API_KEY"] == "(hidden)"
     assert "key-" not in ended.out
@@ -128,9 +137,11 @@ def test_each_fault_comes_with_what_to_do(shell: Shell, services: str, tmp_path:
         QDRANT_URL="http://127.0.0.1:1",
         EVERSTEP_OUTBOX=str(tmp_path / "file" / "outbox"),
         EVERSTEP_FLOWS=str(tmp_path / "lame.py"),
+        EVERSTEP_STEP_CONCURRENCY="Drawing.render",
     )
     found = findings(ended)
     assert (ended.code, ended.json["ok"]) == (2, False)
+    assert "'Drawing.render' limits no step" in found["worker settings"]["text"]
     faults = {name: (one["status"], one["remedy"]) for name, one in found.items() if "remedy" in one}
     lame = found["flows"]["text"]
     assert f"{tmp_path}/lame.py:Lame cannot work. Flow Lame: Step 'begin' returns Other" in lame
@@ -140,6 +151,24 @@ def test_each_fault_comes_with_what_to_do(shell: Shell, services: str, tmp_path:
     assert faults["task queue"][0] == "warning"
     unknown = findings(shell.starter("doctor", OPENAI_BASE_URL=f"{services}/v1", OPENAI_API_KEY="key-1"))
     assert "it lists small" in unknown["model"]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("EVERSTEP_HEALTH_ADDRESS", "8080", "is no host:port"),
+        ("EVERSTEP_LOG_FORMAT", "xml", "text or json"),
+        ("EVERSTEP_TARGET_CPU", "90", "EVERSTEP_TARGET_CPU"),
+        ("TEMPORAL_DEPLOYMENT_NAME", "shop", "TEMPORAL_WORKER_BUILD_ID is not"),
+    ],
+)
+async def test_what_a_worker_would_not_take_is_found(
+    monkeypatch: pytest.MonkeyPatch, setting: str, value: str, said: str
+) -> None:
+    """The settings of the worker itself, with the exit code that it would end with."""
+    monkeypatch.setenv(setting, value)
+    (found,) = await check_worker(os.environ)
+    assert (found.status, found.code, said in found.text) == (Status.FAILED, Exit.USAGE, True), found.text
 
 
 def test_the_exit_code_tells_how_far_one_comes(shell: Shell, plain_server: DevServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import grpc
 import pytest
@@ -12,6 +13,7 @@ from everstep.cli.exits import CommandError, Exit
 from everstep.cli.worker_guard import guard
 from everstep.temporal.devserver import DevServer
 from everstep.temporal.settings import ConnectionSettings, connect
+from tests.support.certificates import Authority
 from tests.support.grpc_proxy import GrpcProxy
 
 SOON = 0.02
@@ -55,3 +57,27 @@ async def test_what_passes_is_waited_for(dev_server: DevServer) -> None:
             await asyncio.wait([looking], timeout=10 * SOON)
             assert not looking.done()
             looking.cancel()
+
+
+async def test_a_renewed_certificate_is_taken_by_a_new_start(
+    dev_server: DevServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK keeps the client certificate that it began with: once nobody takes it, and another is there, it ends."""
+    authority = Authority(tmp_path)
+    own = authority.sign("worker")
+    with GrpcProxy(dev_server.address, authority.sign("server"), authority.file) as proxy:
+        for name, value in {
+            "ADDRESS": proxy.address,
+            "TLS_SERVER_CA_CERT_PATH": str(authority.file),
+            "TLS_CLIENT_CERT_PATH": str(own.certificate),
+            "TLS_CLIENT_KEY_PATH": str(own.key),
+        }.items():
+            monkeypatch.setenv(f"TEMPORAL_{name}", value)
+        settings = ConnectionSettings.load()
+        looking = asyncio.ensure_future(guard(await connect(settings), settings, every=SOON))
+        authority.sign("worker")
+        await asyncio.wait([looking], timeout=10 * SOON)
+        assert not looking.done()  # the old one still does
+    with pytest.raises(CommandError, match=r"TEMPORAL_TLS_.* to be started anew") as caught:
+        await asyncio.wait_for(looking, 10)
+    assert caught.value.code == Exit.FAILED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 from pydantic import BaseModel
@@ -19,7 +20,9 @@ from everstep.agent import (
     ToolCallResult,
     tool,
 )
+from everstep.agent.memory import estimated_tokens, message_tokens
 from everstep.agent.testing import ScriptedModel, calls
+from everstep.agent.workflow import TOOLS_AT_ONCE
 from everstep.retry_policy import retry_policy, stop_after_attempt, wait_fixed
 from everstep.temporal import Limits
 from tests.support.drivers import Driver
@@ -142,6 +145,19 @@ async def test_tools_run_side_by_side(driver: Driver) -> None:
     assert model.requests[1].said("tool") == ["a met b", "b met a"]
 
 
+async def test_sync_tools_run_side_by_side(driver: Driver) -> None:
+    """As many as tools may at one time: each has a thread, whatever the number of processors."""
+    all_here = threading.Barrier(TOOLS_AT_ONCE)
+
+    def meet() -> str:
+        """Wait until all are here."""
+        return "met" if all_here.wait(timeout=10) >= 0 else ""
+
+    model = ScriptedModel(calls(*[("meet", {})] * TOOLS_AT_ONCE), "Done.")
+    await driver.see(AgentWorkflow.from_tools([meet], model), user_msg="Meet.")
+    assert model.requests[1].said("tool") == ["met"] * TOOLS_AT_ONCE
+
+
 async def test_the_output_of_a_direct_tool_is_the_answer(driver: Driver) -> None:
     """No model sees it first; an error of such a tool goes to the model like any other."""
 
@@ -189,7 +205,7 @@ async def test_agents_hand_over_to_each_other(driver: Driver) -> None:
 async def test_a_conversation_goes_on_over_runs(driver: Driver) -> None:
     """The state of a run is the next one's memory; within the budget of tokens, whole turns, the latest first."""
     model = ScriptedModel("Hello Ann.", "You are Ann.", "Long ago.")
-    talk = AgentWorkflow.from_tools([add], model, token_budget=40)
+    talk = AgentWorkflow.from_tools([], model, token_budget=40)
     first = await driver.run(talk, user_msg="I am Ann.")
     await driver.seen(first)
     second = await driver.run(talk, ctx=first.ctx, user_msg="Who am I?")
@@ -201,6 +217,29 @@ async def test_a_conversation_goes_on_over_runs(driver: Driver) -> None:
     third = await driver.see(talk, ctx=second.ctx, user_msg=asked)
     assert [message.content for message in model.requests[2].messages] == [asked]
     assert str(third.result) == "Hello Ann."
+
+
+async def test_requests_of_one_long_turn_keep_to_the_budget(driver: Driver) -> None:
+    """The oldest outputs of tools are left out, each call keeps a result; prompt and tools count too."""
+
+    @tool(description="Fetch a page. " * 70)  # some 240 tokens, as the prompt
+    async def fetch(page: int) -> str:
+        return f"{page}" * 2_400  # 600 tokens
+
+    model = ScriptedModel(*(calls(("fetch", {"page": page})) for page in range(1, 7)), "Read.", "Yes.")
+    desk = AgentWorkflow.from_tools([fetch], model, system_prompt="Read. " * 160, token_budget=2_200)
+    handler = await driver.run(desk, user_msg="What do they say?")
+    await driver.seen(handler)
+    await driver.see(desk, ctx=handler.ctx, user_msg="All of them?")
+    sizes = [
+        sum(map(message_tokens, each.messages)) + estimated_tokens(each.tools[0].model_dump_json())
+        for each in model.requests
+    ]
+    assert max(sizes) <= 2_200
+    last, following = model.requests[-2:]
+    assert last.said("tool") == ["[left out: about 600 tokens]"] * 4 + ["5" * 2_400, "6" * 2_400]
+    assert len({each.tool_call_id for each in last.messages if each.role == "tool"}) == 6
+    assert following.said("user") == ["What do they say?", "All of them?"]
 
 
 async def test_a_run_begins_with_the_history_it_is_given(driver: Driver) -> None:

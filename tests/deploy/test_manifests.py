@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
-from jsonschema import Draft202012Validator
 
-from tests.support.manifests import OVERLAYS, ROOT, Json, manifests, of_kind, pod_templates, settings_of
+from tests.support.manifests import (
+    LATEST,
+    OVERLAYS,
+    ROOT,
+    Json,
+    faults,
+    manifests,
+    of_kind,
+    pod_templates,
+    secrets_of,
+    settings_of,
+)
 
-VERSIONS = {"production": ("1.31", kubernetes_validate.latest_version())}
-LATEST = (kubernetes_validate.latest_version(),)
-SCHEMAS = {
-    file.stem: Draft202012Validator(json.loads(file.read_text()))
-    for file in (Path(__file__).parent / "schemas").glob("*")
-}
-CUSTOM = {"keda.sh": "keda", "temporal.io": "temporal", "monitoring.coreos.com": "monitoring"}
-
-
-def faults(one: Json, version: str) -> list[str]:
-    """What the schemas say against an object."""
-    group = one["apiVersion"].partition("/")[0]
-    if group in CUSTOM:
-        return [f"{error.json_path}: {error.message}" for error in SCHEMAS[CUSTOM[group]].iter_errors(one)]
-    try:
-        kubernetes_validate.validate(one, version, strict=True)
-    except kubernetes_validate.ValidationError as error:
-        return [str(error)]
-    return []
+VERSIONS = {"production": ("1.31", LATEST)}
 
 
 def test_they_are_those_of_the_overlays() -> None:
@@ -47,7 +38,7 @@ def test_each_object_is_valid(overlay: str) -> None:
     found = [
         f"{one['kind']} {one['metadata']['name']} ({version}): {fault}"
         for one in manifests(overlay)
-        for version in VERSIONS.get(overlay, LATEST)
+        for version in VERSIONS.get(overlay, (LATEST,))
         for fault in faults(one, version)
     ]
     assert found == []
@@ -60,12 +51,12 @@ def test_what_templates_hold_is_valid_too() -> None:
         labels = one["spec"]["template"]["metadata"]["labels"]
         spec = {"selector": {"matchLabels": labels}, "template": one["spec"]["template"]}
         made = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "any"}, "spec": spec}
-        found += [fault for version in LATEST for fault in faults(made, version)]
+        found += faults(made)
     for one in of_kind("production-controller", "WorkerResourceTemplate"):
         made = json.loads(
             json.dumps(one["spec"]["template"]).replace('"scaleTargetRef": {}', '"scaleTargetRef": {"name": "any"}')
         )
-        found += [fault for version in LATEST for fault in faults({**made, "metadata": {"name": "any"}}, version)]
+        found += faults({**made, "metadata": {"name": "any"}})
     assert found == []
 
 
@@ -116,6 +107,34 @@ def test_what_refers_to_something_finds_it(overlay: str) -> None:
     services = [one["metadata"]["labels"] for one in of_kind(overlay, "Service")]
     for one in of_kind(overlay, "ServiceMonitor"):
         assert any(one["spec"]["selector"]["matchLabels"].items() <= service.items() for service in services)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_secrets_are_those_that_the_docs_ask_for(overlay: str) -> None:
+    """No more and no fewer than docs/deploy.md lists for production; to try it, only the keys, which are optional."""
+    listed = set(re.findall(r"^\| `(everstep-[a-z-]+)` \|", (ROOT / "docs/deploy.md").read_text(), re.MULTILINE))
+    assert len(listed) == 3
+    assert secrets_of(manifests(overlay)) == ({"everstep-keys"} if overlay == "dev" else listed)
+
+
+def test_alerts_ask_about_what_is_there() -> None:
+    """Where an alert names services, Deployments or pods, each pattern finds those of the overlay, and no others."""
+    (rules,) = of_kind("production", "PrometheusRule")
+    deployed = {one["metadata"]["name"] for one in of_kind("production", "Deployment")}
+    names = {
+        "service": {one["metadata"]["name"] for one in of_kind("production", "Service")} | {"billing-everstep-metrics"},
+        "deployment": deployed | {"billing-everstep-worker-general"},
+        "pod": {f"{name}-5d9c7b-x2x4z" for name in deployed} | {"billing-everstep-worker-general-5d9c7b-x2x4z"},
+    }
+    workers_of = {
+        "service": {"everstep-metrics"},
+        "deployment": {"everstep-worker-extraction", "everstep-worker-general"},
+        "pod": {"everstep-worker-extraction-5d9c7b-x2x4z", "everstep-worker-general-5d9c7b-x2x4z"},
+    }
+    asked = re.findall(r'\b(service|deployment|pod)=~?"([^"]+)"', json.dumps(rules).replace('\\"', '"'))
+    assert {label for label, _ in asked} == names.keys()
+    for label, pattern in asked:
+        assert {name for name in names[label] if re.fullmatch(pattern, name)} == workers_of[label], (label, pattern)
 
 
 def workers(overlay: str) -> list[tuple[str, Json, dict[str, Any]]]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 import pytest
 from temporalio.client import Client
 
 from everstep import Workflow, use_runtime
+from everstep.agent.testing import ScriptedModel
 from everstep.temporal import TemporalRuntime, serving
 from tests.docs.test_guide import PRINTED
 from tests.support.pages import Block, Page
@@ -41,6 +44,38 @@ async def test_the_program_prints_what_it_says(program: ModuleType, capsys: pyte
     """In process, with a model that is scripted."""
     await program.main()
     assert sorted(capsys.readouterr().out.splitlines()) == program.said
+
+
+@pytest.mark.parametrize("program", PROGRAMS[1:2], ids=NAMES[1:2], indirect=True)
+async def test_a_verdict_off_the_scale_is_asked_for_again(program: ModuleType) -> None:
+    """A model that gives a 7 has miswritten; the strategy is judged all the same."""
+    names = vars(program)
+    play, misread = names["play"], list[Any]()
+
+    def off_the_scale(messages: Sequence[Any]) -> Any:
+        said = play(messages)
+        if isinstance(said, names["Verdict"]) and len(misread) < 2:
+            misread.append(said)
+            return '{"grounded": 7, "complete": 1}'
+        return said
+
+    names["play"] = off_the_scale
+    best = await names["Answer"]().run(question="How long does a refund take?")
+    assert len(misread) == 2
+    assert best.scores == {"archive": 0.0, "meaning": 0.5, "words": 1.0}
+
+
+@pytest.mark.parametrize("program", PROGRAMS[2:3], ids=NAMES[2:3], indirect=True)
+async def test_a_person_writes_what_never_was_json(program: ModuleType) -> None:
+    """Where a model never keeps to JSON, the person begins with nothing, and the run goes on."""
+    names = vars(program)
+    names["ScriptedModel"] = lambda *_: ScriptedModel(*["It is number 17."] * 3)
+    handler = names["Extract"]().run(text="Invoice")
+    async for event in handler.stream_events():
+        if isinstance(event, names["AskPerson"]):
+            assert (event.record, "JSON" in event.faults[0]) == ({}, True)
+            await handler.respond({"fields": {"number": "A-0017", "items": [7], "total": 7}}, by="bea")
+    assert (await handler).invoice.total == 7
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=NAMES, indirect=True)

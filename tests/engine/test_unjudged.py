@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_where_more_hangs_on_it_it_is_judged_first(definition: FlowDefinition) -
 
 
 @pytest.mark.parametrize("options", [{}, {"key": "k", "unattended": True}], ids=["attended", "with a key"])
-def test_a_sender_who_waits_gets_a_verdict(options: dict[str, object]) -> None:
+def test_a_sender_who_waits_gets_a_verdict(options: dict[str, Any]) -> None:
     """The verdict has to be there before the step is done."""
     assert [type(command) for command in begun().send("Note", **options)] == [JudgeMessage]
 

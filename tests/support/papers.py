@@ -9,6 +9,7 @@ import datetime as dt
 import json
 import re
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -84,6 +85,9 @@ PDF_INVOICE = table_pdf(
     [["Item", "Qty", "Amount"], ["Desk lamp", "2", "118.00"], ["Bulb", "6", "21.00"]],
     ["Total 139.00"],
 )
+PRINTED = Path(__file__).parent / "printed"
+"""An invoice and a resume of some length, as HTML, and as a browser printed them to PDF."""
+
 RESUME = """\
 # Mira Okafor
 
@@ -145,20 +149,50 @@ def read_invoice(document: str) -> dict[str, Any]:
     """The invoice in a document, whichever of the three forms it has."""
     number = re.search(r"Invoice (\S+)", document)
     date = re.search(r"\d{4}-\d\d-\d\d", document)
-    vendor = re.search(r"Seller: (.+)", document) or re.search(r"^(Northwind Paper)$", document, re.MULTILINE)
+    vendor = re.search(r"Seller: (.+)", document)
+    vendor = vendor or re.search(r"^(Northwind Paper|Harbour Lights Ltd)", document, re.MULTILINE)
     total = re.search(r"Total\D*([\d.]+)", document)
-    # 2 x Ink 3.00 | Ink | 2 | 3.00 |, or a table's cells, each on a line
+    # 2 x Ink 3.00, | Ink | 2 | 3.00 |, or a table of which only spaces tell the columns
     lines = [(q, n, a) for q, n, a in re.findall(r"^(\d+) x (.+?)\s+([\d.]+)$", document, re.MULTILINE)]
-    lines += [(q, n, a) for n, q, a in re.findall(r"^\| (.+?) \| (\d+) \| ([\d.]+) \|$", document, re.MULTILINE)]
-    lines += [(q, n, a) for n, q, a in re.findall(r"^([A-Z][a-z ]+?)\s+(\d+)\s+([\d.]+)$", document, re.MULTILINE)]
+    lines += [
+        (q, n, a) for n, q, a in re.findall(r"^\| (.+?) \| (\d*) \|(?:.* \|)? ([\d.]+) \|$", document, re.MULTILINE)
+    ]
+    lines += [(row.get("Qty", ""), row["Item"], row["Amount"]) for row in cells_of(document)]
     return {
         "number": number[1] if number else "",
         "date": date[0] if date else None,
         "vendor": vendor[1].strip() if vendor else "",
         "currency": None,
-        "items": [{"name": n, "quantity": int(q), "amount": a} for q, n, a in lines],
+        "items": [{"name": n, "quantity": int(q or 1), "amount": a} for q, n, a in lines],
         "total": total[1] if total else None,
     }
+
+
+def cells_of(document: str) -> list[dict[str, str]]:
+    """The rows of tables that begin with an `Item` and end with an `Amount`, as one who looks at the page reads them.
+
+    A text is of the column below whose heading it begins or ends; an empty cell is none. A line that has only the
+    first column, right below another, goes on with its cell.
+    """
+    rows: list[dict[str, str]] = []
+    headings: dict[str, tuple[int, int]] = {}
+    above = ""
+    for line in document.splitlines():
+        texts = list(re.finditer(r"\S+(?: \S+)*", line))
+        row = {min(headings, key=partial(_distance, text, headings)): text[0] for text in texts if headings}
+        if re.match(r"\s*Item .* Amount$", line):
+            headings = {text[0]: text.span() for text in texts}
+        elif {"Item", "Amount"} <= row.keys():
+            rows.append(row)
+        elif list(row) == ["Item"] and above and rows:
+            rows[-1]["Item"] += " " + row["Item"]
+        above = line
+    return rows
+
+
+def _distance(text: re.Match[str], headings: dict[str, tuple[int, int]], heading: str) -> int:
+    begin, end = headings[heading]
+    return min(abs(begin - text.start()), abs(end - text.end()))
 
 
 def records_in(file: Path) -> dict[str, dict[str, Any]]:

@@ -41,6 +41,7 @@ def table_pdf(above: Sequence[str], rows: Sequence[Sequence[str]], below: Sequen
     for row in rows:
         placed += [(72 + 150 * column, y, cell) for column, cell in enumerate(row)]
         y -= 20
+    y -= 20
     for text in below:
         placed.append((72, y, text))
         y -= 20

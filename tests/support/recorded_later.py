@@ -1,4 +1,4 @@
-"""More flows whose histories are recorded, since protocol 2: what waits, streams, has children, and agents."""
+"""More flows whose histories are recorded, since protocol 2: what waits, streams, has children, and agents; notes."""
 
 from __future__ import annotations
 
@@ -130,6 +130,43 @@ class CollectFlow(Workflow):
         return None if both is None else StopEvent(result=len(both))
 
 
+class NotesFlow(Workflow):
+    """Takes notes by signal and by update, one at a time, until it is given leave to end."""
+
+    @step
+    async def begin(self, ev: StartEvent) -> Ask | None:
+        return Ask(about="enough?")
+
+    @step(num_workers=1, skip_graph_checks=["reachability"])
+    async def note(self, ctx: Context, ev: Piece) -> None:
+        await ctx.store.set("notes", [*(await ctx.store.get("notes", default=[])), ev.number])
+
+    @step
+    async def end(self, ctx: Context, ev: Leave) -> StopEvent:
+        return StopEvent(result=await ctx.store.get("notes"))
+
+
+class MovedFlow(Workflow):
+    """A step that takes far too long, beside a chain: past the hard limit it is moved behind the boundary."""
+
+    @step
+    async def begin(self, ev: StartEvent) -> list[Left | Right]:
+        return [Left(number=ev.seconds), Right(number=0)]
+
+    @step
+    async def long(self, ev: Left) -> Ask | None:
+        await asyncio.sleep(ev.number)
+        return None
+
+    @step
+    async def short(self, ev: Right) -> Right | Ask:
+        return Right(number=ev.number + 1) if ev.number < 45 else Ask(about="enough?")
+
+    @step
+    async def end(self, ev: Leave) -> StopEvent:
+        return StopEvent(result=ev.given)
+
+
 class ChildFlow(Workflow):
     """Asks a person, where it is told to; fails on request."""
 
@@ -217,6 +254,22 @@ async def _outage(handler: TemporalHandler, serve: Serve) -> None:
         await _end(handler)
 
 
+async def _noted(handler: TemporalHandler, serve: Serve) -> None:
+    """Notes come in both ways; one in three is none."""
+
+    async def taken() -> bool:
+        return len((await handler.state()).get("notes", [])) == 6
+
+    async with serve():
+        for number in range(0, 6, 2):
+            await handler.workflow.signal("send_event", {"type": "Piece", "data": {"number": number}})
+            await handler.workflow.signal("send_event", {"type": "Piece", "data": {"number": "none"}})
+            await handler.send_json("Piece", {"number": number + 1})
+        await until(taken)
+        await _give_leave(handler)
+        await _end(handler)
+
+
 async def _watched(handler: TemporalHandler, serve: Serve) -> None:
     async with serve():
         await _end(handler)
@@ -257,7 +310,17 @@ class Recording:
     children: tuple[str, ...] = ()
 
 
-LATER_FLOWS: list[type[Workflow]] = [WaitFlow, OutageFlow, StreamFlow, CollectFlow, ChildFlow, ParentFlow, DeskAgent]
+LATER_FLOWS: list[type[Workflow]] = [
+    WaitFlow,
+    OutageFlow,
+    StreamFlow,
+    CollectFlow,
+    NotesFlow,
+    MovedFlow,
+    ChildFlow,
+    ParentFlow,
+    DeskAgent,
+]
 
 LATER: dict[str, Recording] = {
     "wait": Recording(WaitFlow, _words),
@@ -265,6 +328,11 @@ LATER: dict[str, Recording] = {
     "outage": Recording(OutageFlow, _outage),
     "stream": Recording(StreamFlow, _watched),
     "collect": Recording(CollectFlow, _watched, state={"begun": "with a state"}),
+    "notes": Recording(NotesFlow, _noted),
+    "notes-continued": Recording(NotesFlow, _noted, Limits(continue_at_events=20)),
+    "moved": Recording(
+        MovedFlow, _answered, Limits(continue_at_events=25, drain_seconds=0.3, heartbeat_seconds=2), {"seconds": 300}
+    ),
     "children": Recording(ParentFlow, _answered, start={"width": 4}, children=("begin-3", "begin-4")),
     "children-continued": Recording(ParentFlow, _answered, SMALL, {"width": 9}),
     "agent": Recording(DeskAgent, _approved, start={"user_msg": "Pay."}),

@@ -156,6 +156,14 @@ async def test_a_missing_or_refused_client_certificate_is_named(
         await connect(loaded(**ca))
 
 
+async def test_an_address_alone_is_enough(dev_server: DevServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest is as the environment says."""
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "localhost:1")
+    monkeypatch.setenv("TEMPORAL_TASK_QUEUE", "mine")
+    runtime = await TemporalRuntime.connect(dev_server.address)
+    assert (runtime.task_queue, await runtime.client.service_client.check_health()) == ("mine", True)
+
+
 async def test_settings_that_cannot_be_read_are_named(authority: Authority) -> None:
     """A file that is not there, and a certificate without its key."""
     with pytest.raises(SettingsError, match=r"gone\.pem"):

@@ -50,9 +50,10 @@ class _ChosenIds(IdGenerator):
 class _Span:
     """See `OpenSpan`."""
 
-    def __init__(self, span: Span, shift: float = 0.0) -> None:
+    def __init__(self, span: Span, shift: float = 0.0, *, confidential: bool = False) -> None:
         self.span = span
         self._shift = shift
+        self._confidential = confidential
         self._failed = False
 
     def set(self, attributes: Attributes) -> None:
@@ -63,7 +64,10 @@ class _Span:
 
     def fail(self, error: BaseException | str) -> None:
         self._failed = True
-        if isinstance(error, BaseException):
+        if isinstance(error, BaseException) and self._confidential:
+            error = type(error).__name__
+            self.event("exception", {"exception.type": error})
+        elif isinstance(error, BaseException):
             self.span.record_exception(error, timestamp=_nanoseconds(time.time() + self._shift))
             error = f"{type(error).__name__}: {error}"
         self.span.set_status(Status(StatusCode.ERROR, error))
@@ -84,11 +88,15 @@ class Spans:
 
     def __init__(self, provider: TracerProvider, *, payloads: bool) -> None:
         self.payloads = payloads
+        self.confidential = False
         self._provider = provider
         self._tracer = provider.get_tracer("everstep")
         if isinstance(self._tracer, Tracer):  # it is none where OTEL_SDK_DISABLED is set
             others = self._tracer.id_generator
             self._tracer.id_generator = others if isinstance(others, _ChosenIds) else _ChosenIds(others)
+
+    def keep_confidential(self) -> None:
+        self.confidential = not self.payloads
 
     def sample(self, where: RunTrace, name: str) -> RunTrace:
         decided = self._provider.sampler.should_sample(_NOTHING, where.trace_id, name)
@@ -107,7 +115,7 @@ class Spans:
             )
         finally:
             _chosen.reset(chosen)
-        return _Span(span, at - time.time())
+        return _Span(span, at - time.time(), confidential=self.confidential)
 
     def begin_inside(self, name: str, kind: Kind, attributes: Attributes) -> OpenSpan | None:
         if not trace.get_current_span().get_span_context().is_valid:
@@ -115,7 +123,8 @@ class Spans:
         shift = _shift.get()
         own = dict(attributes) if (session := _session.get()) is None else {SESSION: session, **attributes}
         at = _nanoseconds(time.time() + shift)
-        return _Span(self._tracer.start_span(name, attributes=_with_kind(kind, own), start_time=at), shift)
+        span = self._tracer.start_span(name, attributes=_with_kind(kind, own), start_time=at)
+        return _Span(span, shift, confidential=self.confidential)
 
     @contextlib.contextmanager
     def within(

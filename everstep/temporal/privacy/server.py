@@ -57,7 +57,7 @@ def codec_app(
     Args:
         converter: with the codec and the storage of the workers.
         tokens: whoever sends one of them as ``Authorization: Bearer …`` is served; none: everybody is.
-        origins: where web pages come from that may ask, such as ``http://localhost:8233``.
+        origins: where web pages come from that may ask, such as ``http://localhost:8233``; no others are served.
         largest_answer: bytes of payloads in an answer, above which no more are decoded.
 
     Raises:
@@ -78,6 +78,7 @@ def codec_app(
     def answering(work: _Work) -> Callable[[Request], Awaitable[Any]]:
         async def answer(request: Request) -> Any:
             try:
+                _require_origin(request.headers.get("origin"), origins)
                 _require_token(request.headers.get("authorization", ""), tokens)
                 done = await work(_parsed(await _read(request.stream())), request.query_params)
             except _RefusedError as error:
@@ -166,6 +167,12 @@ class _Codec:
 
 def _is_reference(payload: Payload) -> bool:
     return payload.metadata.get("messageType") == _REFERENCE
+
+
+def _require_origin(given: str | None, origins: Sequence[str]) -> None:
+    """A browser names the page that asks; one whose host's name was pointed at this machine asks as if it were ours."""
+    if given is not None and given not in origins:
+        raise _RefusedError(403, f"pages of {given} may not ask: name them by --origin or {ORIGINS_SETTING}")
 
 
 def _require_token(header: str, tokens: Sequence[str]) -> None:

@@ -126,6 +126,12 @@ def require_privacy(client: Client) -> None:
         )
 
 
+def encrypts(client: Client) -> bool:
+    """Whether a client writes with a key ring."""
+    codec = client.data_converter.payload_codec
+    return isinstance(codec, PrivateCodec) and codec.encrypts
+
+
 def hides_contents(client: Client) -> bool:
     """Whether what a run holds is kept from whoever can read the server: then it is kept out of logs, too."""
     codec = client.data_converter.payload_codec

@@ -5,7 +5,7 @@
 {{- define "everstep.labels" -}}
 app.kubernetes.io/name: everstep
 {{- if ne (include "everstep.name" .) "everstep" }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 {{- end }}
 
@@ -20,7 +20,7 @@ app.kubernetes.io/component: codec-server
 {{- end }}
 
 {{- define "everstep.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{ .Values.image.repository }}{{ with .Values.image.digest }}@{{ . }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
 {{- end }}
 
 {{- define "everstep.podSecurity" -}}
@@ -45,7 +45,7 @@ capabilities:
 - name: {{ .name }}
   valueFrom:
     secretKeyRef:
-      name: {{ .root.Values.keysSecret }}
+      name: {{ .root.Values.keysSecret | quote }}
       key: {{ .key }}
       {{- if .optional }}
       optional: true
@@ -57,13 +57,13 @@ capabilities:
 {{- $scaling := .root.Values.scaling -}}
 {{- $build := "" -}}
 {{- if .versioned }}{{ $build = `,temporal_io_build_id="{{temporal_worker_build_id}}"` }}{{ end -}}
-minReplicaCount: {{ $scaling.minReplicas }}
-maxReplicaCount: {{ $scaling.maxReplicas }}
+minReplicaCount: {{ .worker.minReplicas | default $scaling.minReplicas }}
+maxReplicaCount: {{ .worker.maxReplicas | default $scaling.maxReplicas }}
 pollingInterval: 15
 cooldownPeriod: 600
 fallback:
   failureThreshold: 3
-  replicas: {{ $scaling.minReplicas }}
+  replicas: {{ .worker.minReplicas | default $scaling.minReplicas }}
   behavior: currentReplicasIfHigher
 advanced:
   horizontalPodAutoscalerConfig:
@@ -80,15 +80,18 @@ triggers:
   - type: temporal
     name: backlog
     metadata:
-      endpoint: {{ .root.Values.temporal.address }}
+      endpoint: {{ .root.Values.temporal.address | quote }}
+      {{- with .root.Values.settings.TEMPORAL_TLS_SERVER_NAME }}
+      tlsServerName: {{ . | quote }}
+      {{- end }}
       {{- if .versioned }}
       namespace: ""
       workerDeploymentName: ""
       workerDeploymentBuildId: ""
       {{- else }}
-      namespace: {{ .root.Values.temporal.namespace }}
+      namespace: {{ .root.Values.temporal.namespace | quote }}
       {{- end }}
-      taskQueue: {{ .worker.taskQueue }}
+      taskQueue: {{ .worker.taskQueue | quote }}
       queueTypes: workflow,activity
       targetQueueSize: {{ $scaling.waitingTasksPerWorker | quote }}
     {{- if or .root.Values.temporal.tlsSecret .root.Values.temporal.apiKey }}
@@ -100,6 +103,6 @@ triggers:
     metadata:
       serverAddress: {{ $scaling.prometheus }}
       query: {{ printf `sum(temporal_worker_task_slots_used{worker_type="ActivityWorker",namespace="%s",task_queue="%s"%s})` .root.Values.temporal.namespace .worker.taskQueue $build | squote }}
-      threshold: {{ mulf $scaling.busySlots .worker.maxConcurrentSteps | int | quote }}
+      threshold: {{ round (mulf $scaling.busySlots .worker.maxConcurrentSteps) 2 | quote }}
       ignoreNullValues: "false"
 {{- end }}

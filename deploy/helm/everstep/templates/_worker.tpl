@@ -4,7 +4,7 @@
 metadata:
   labels:
     {{- include "everstep.workerLabels" .root | nindent 4 }}
-    everstep/worker: {{ .name }}
+    everstep/worker: {{ .name | quote }}
   annotations:
     checksum/settings: {{ include "everstep.settings" .root | sha256sum }}
 spec:
@@ -26,7 +26,7 @@ spec:
       labelSelector:
         matchLabels:
           {{- include "everstep.workerLabels" $.root | nindent 10 }}
-          everstep/worker: {{ $.name }}
+          everstep/worker: {{ $.name | quote }}
     {{- end }}
   {{- with .worker.nodeSelector }}
   nodeSelector:
@@ -46,17 +46,17 @@ spec:
             name: {{ include "everstep.name" .root }}-settings
       env:
         - name: TEMPORAL_TASK_QUEUE
-          value: {{ .worker.taskQueue }}
+          value: {{ .worker.taskQueue | quote }}
         - name: EVERSTEP_MAX_CONCURRENT_STEPS
           value: {{ .worker.maxConcurrentSteps | quote }}
         {{- include "everstep.key" (dict "root" .root "name" "OPENAI_API_KEY" "key" "openai-api-key" "optional" true) | nindent 8 }}
         {{- include "everstep.key" (dict "root" .root "name" "QDRANT_API_KEY" "key" "qdrant-api-key" "optional" true) | nindent 8 }}
-        {{- if $values.temporal.apiKey }}
-        {{- include "everstep.key" (dict "root" .root "name" "TEMPORAL_API_KEY" "key" "temporal-api-key") | nindent 8 }}
-        {{- end }}
         {{- with .worker.flows }}
         - name: EVERSTEP_FLOWS
-          value: {{ . }}
+          value: {{ . | quote }}
+        {{- end }}
+        {{- if $values.temporal.apiKey }}
+        {{- include "everstep.key" (dict "root" .root "name" "TEMPORAL_API_KEY" "key" "temporal-api-key") | nindent 8 }}
         {{- end }}
         {{- with .worker.env }}
         {{- toYaml . | nindent 8 }}
@@ -111,7 +111,7 @@ spec:
     - name: data
       {{- if .worker.dataClaim }}
       persistentVolumeClaim:
-        claimName: {{ .worker.dataClaim }}
+        claimName: {{ .worker.dataClaim | quote }}
       {{- else }}
       emptyDir:
         sizeLimit: 2Gi
@@ -119,13 +119,13 @@ spec:
     {{- with $values.temporal.tlsSecret }}
     - name: temporal-tls
       secret:
-        secretName: {{ . }}
+        secretName: {{ . | quote }}
         defaultMode: 288
     {{- end }}
     {{- with $values.encryptionSecret }}
     - name: encryption-keys
       secret:
-        secretName: {{ . }}
+        secretName: {{ . | quote }}
         defaultMode: 288
     {{- end }}
 {{- end }}
