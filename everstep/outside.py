@@ -1,4 +1,4 @@
-"""What nobody may send to a run from outside, however well it is built: what only steps make, or only the run itself."""
+"""What nobody may send to a run from outside, however well it is built: what only steps or the run itself make."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ Written to be copied. What makes it hold up in production:
   refused, whoever sends it and however often.
 - Money moves in one step that does nothing else, under a key made of the run's id. It is the same in every attempt: a
   worker that dies after paying and before saying so pays nothing twice. Whatever leads to that step again finds the
-  first payment, too. (`ctx.idempotency_key` is for steps that may do their work several times in a run, each time once.)
+  first payment, too. (`ctx.idempotency_key` is for steps that do their work several times in a run, once each time.)
 - Only a person's answer comes from outside: the other events are `from_outside = False`, so that nobody can send the
   word that a refund is cleared, nor a second order to a run that asks about the first.
 - Business outcomes (refused, denied, expired) are results. Exceptions are for what is broken: those that may pass are
