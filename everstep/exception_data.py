@@ -19,6 +19,10 @@ from everstep.retry.conditions import causes_of
 TRACEBACK_LIMIT = 8_000
 """How many characters of a traceback are kept: its end, where the error stands."""
 
+TEXT_LIMIT = 8_000
+"""How many characters of an exception's text are kept: its start and its end. It travels several times, with its causes
+and in other encodings, and all of that must stay below what a server takes."""
+
 CAUSES_KEPT = 10
 """How many of an exception's causes travel with it."""
 
@@ -62,18 +66,29 @@ def causes_to_data(error: BaseException) -> list[dict[str, str]]:
 
 def traceback_text(error: BaseException) -> str:
     """The end of an exception's traceback, causes included, where the error itself stands."""
-    text = "".join(tracebacks.format_exception(error))
-    return text if len(text) <= TRACEBACK_LIMIT else "…" + text[-TRACEBACK_LIMIT:]
+    text = _encodable("".join(tracebacks.format_exception(error)))
+    if len(text) <= TRACEBACK_LIMIT:
+        return text
+    said = exception_text(error)
+    if len(said) > TRACEBACK_LIMIT // 4:  # it would push out what tells where it happened
+        frames = "".join(tracebacks.format_tb(error.__traceback__))
+        text = f"{frames}{exception_type_name(error)}: {shortened(said, TRACEBACK_LIMIT // 4)}"
+    return "…" + text[-TRACEBACK_LIMIT:] if len(text) > TRACEBACK_LIMIT else text
 
 
 def speakable(error: Exception) -> Exception:
-    """The exception, or where its text or that of a cause cannot be had, one that stands for it: others print it."""
+    """The exception, or where others cannot print it or it says too much, it or a cause, one that stands for it."""
+    causes = list(islice(causes_of(error), CAUSES_KEPT + 1))
+    if len(causes) <= CAUSES_KEPT and all(map(_travels, (error, *causes))):
+        return error
+    return exception_from_data(exception_to_data(error)).with_traceback(error.__traceback__)
+
+
+def _travels(error: BaseException) -> bool:
     try:
-        for each in (error, *causes_of(error)):
-            str(each)
+        return str(error) == exception_text(error)
     except Exception:
-        return exception_from_data(exception_to_data(error)).with_traceback(error.__traceback__)
-    return error
+        return False
 
 
 def exception_from_data(data: Mapping[str, Any]) -> Exception:
@@ -90,11 +105,25 @@ def _named(error: BaseException) -> dict[str, str]:
 
 
 def exception_text(error: BaseException) -> str:
-    """An exception's text, also where its author's `__str__` fails."""
+    """An exception's text, shortened where it is long; also where its author's `__str__` fails."""
     try:
-        return str(error)
+        return shortened(_encodable(str(error)))
     except Exception as fault:  # that must not hide the error
         return f"(its text cannot be had: {type(fault).__name__})"
+
+
+def shortened(text: str, limit: int = TEXT_LIMIT) -> str:
+    """A text of at most so many characters: start and end of a longer one, and how much is left out."""
+    if len(text) <= limit:
+        return text
+    note = f" […: {len(text):,} characters, shortened] "
+    half = (limit - len(note)) // 2
+    return text[:half] + note + text[-half:]
+
+
+def _encodable(text: str) -> str:
+    """The text without half characters, which no encoding takes."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def _from_name(data: Mapping[str, Any]) -> Exception:

@@ -16,6 +16,7 @@ from everstep.context import Context, StepScope
 from everstep.engine.messages import Envelope, Outcome
 from everstep.errors import EventDecodeError, StepTimeoutError, UnknownEventError, WorkflowRuntimeError
 from everstep.events import Event, InputRequiredEvent, event_ancestors, event_from_data, event_name, event_to_data
+from everstep.exception_data import exception_text
 from everstep.flow.compile import FlowTypes, flow_types, former_steps, step_specs
 from everstep.observe.here import Here, here
 from everstep.outside import not_from_outside
@@ -120,7 +121,7 @@ class Invoker:
             given = self._given(spec, call)
         except (EventDecodeError, UnknownEventError) as error:
             if call.unjudged:
-                return Outcome(unfit=str(error))
+                return Outcome(unfit=exception_text(error))
             raise EventRejectedError(f"step {step!r} cannot take its event: {error}") from error
         if call.unjudged:
             for event in given.values():

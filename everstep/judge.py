@@ -12,6 +12,7 @@ from everstep.engine.inputs import Verdict
 from everstep.engine.messages import Envelope
 from everstep.errors import EverstepError
 from everstep.events import Event
+from everstep.exception_data import exception_text
 from everstep.invoke import Invoker
 from everstep.outside import not_from_outside
 
@@ -43,7 +44,7 @@ def judge(
                 return Verdict(message, event)
             reasons.append(fault)
         except EverstepError as error:
-            reasons.append(str(error))
+            reasons.append(exception_text(error))
     return Verdict(message, None, " ".join(reasons) or "no event type takes this")
 
 
@@ -64,5 +65,5 @@ def _misfit(invoker: Invoker, question: Envelope, given: Event) -> str | None:
     try:
         check(invoker.decode(question, waited=True), given)
     except Exception as error:  # whatever is wrong, whoever answers is told
-        return str(error) or type(error).__name__
+        return exception_text(error) or type(error).__name__
     return None

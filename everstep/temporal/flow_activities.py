@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from temporalio import activity
@@ -18,6 +19,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from everstep.engine.messages import Envelope
 from everstep.errors import EverstepError
+from everstep.exception_data import exception_text
 from everstep.invoke import Invoker
 from everstep.judge import judge, normal_form
 from everstep.state_store import begin_state
@@ -28,6 +30,7 @@ from everstep.temporal.host import StepHost
 from everstep.temporal.lock_client import LockClient
 from everstep.temporal.payloads import raw
 from everstep.temporal.privacy.settings import hides_contents
+from everstep.temporal.publish_line import PublishLines
 from everstep.temporal.step_activity import ABSENT_RETRY, StepActivity
 from everstep.temporal.step_gate import StepGate
 from everstep.temporal.tally import Tally
@@ -73,6 +76,7 @@ class FlowActivities:
     def all(self) -> list[Callable[..., Any]]:
         """The functions to register with a worker."""
         locks = LockClient(self._client, self.limits.payload)
+        lines = PublishLines(self._client, self.limits)
         hides = hides_contents(self._client)
         steps = [
             StepActivity(
@@ -82,6 +86,7 @@ class FlowActivities:
                 self._client,
                 self.limits.payload,
                 locks,
+                lines,
                 self._invokers.keys(),
                 self._telemetry.step(invoker.flow.workflow_name, step),
                 self._gate,
@@ -96,52 +101,38 @@ class FlowActivities:
         @activity.defn(name=names.BEGIN)
         async def begin(request: dict[str, Any]) -> RawValue:
             """Pin the definition of a flow for a run, and judge its start event."""
-            invoker = self._invoker(request["flow"])
-            options: Mapping[str, Any] = request.get("options") or {}
-            definition = invoker.flow.definition
-            if "timeout" in options:
-                definition = replace(definition, timeout=options["timeout"])
-            try:
-                start = normal_form(invoker, definition.start, request["start"])
-                state = begin_state(invoker.types.state, options.get("state"))
-            except EverstepError as error:
-                return raw({"refused": f"{definition.name} cannot start: {error}"})
-            begun = raw(
-                {
-                    "definition": definition.to_json(),
-                    "limits": self.limits.to_json(),
-                    "start": start.to_json(),
-                    "state": state,
-                }
-            )
-            size, limit = len(begun.payload.data), self.limits.payload
-            if limit is not None and size > limit:
-                return raw({"refused": _TOO_LARGE.format(definition.name, size, limit)})
-            return begun
+            return await self._host.aside(partial(self._begun, self._invoker(request["flow"]), request))
 
         return begin
+
+    def _begun(self, invoker: Invoker, request: Mapping[str, Any]) -> RawValue:
+        options: Mapping[str, Any] = request.get("options") or {}
+        definition = invoker.flow.definition
+        if "timeout" in options:
+            definition = replace(definition, timeout=options["timeout"])
+        try:
+            start = normal_form(invoker, definition.start, request["start"])
+            state = begin_state(invoker.types.state, options.get("state"))
+        except EverstepError as error:
+            return raw({"refused": f"{definition.name} cannot start: {exception_text(error)}"})
+        begun = raw(
+            {
+                "definition": definition.to_json(),
+                "limits": self.limits.to_json(),
+                "start": start.to_json(),
+                "state": state,
+            }
+        )
+        size, limit = len(begun.payload.data), self.limits.payload
+        if limit is not None and size > limit:
+            return raw({"refused": _TOO_LARGE.format(definition.name, size, limit)})
+        return begun
 
     def _judge(self) -> Callable[..., Any]:
         @activity.defn(name=names.JUDGE)
         async def judge_messages(request: dict[str, Any]) -> RawValue:
             """Judge messages to a run by the flow's present types."""
-            invoker = self._invoker(request["flow"])
-            verdicts: list[dict[str, Any]] = []
-            for message in request["messages"]:
-                asked = message.get("question")
-                verdict = judge(
-                    invoker,
-                    message["message"],
-                    message["types"],
-                    message["data"],
-                    waited=message.get("waited", False),
-                    question=None if asked is None else Envelope.from_json(asked),
-                    # An interpreter of old does not say it, and may mean an answer that it has made itself.
-                    outside=message.get("outside", False),
-                )
-                outcome = {"reason": verdict.reason} if verdict.event is None else {"event": verdict.event.to_json()}
-                verdicts.append({"message": verdict.message, **outcome})
-            return raw({"verdicts": verdicts})
+            return await self._host.aside(partial(_judged, self._invoker(request["flow"]), request["messages"]))
 
         return judge_messages
 
@@ -167,6 +158,25 @@ class FlowActivities:
         if invoker is None:
             return f"it serves {', '.join(self._invokers)}"
         return f"of {flow} it has {', '.join(invoker.specs)}"
+
+
+def _judged(invoker: Invoker, messages: Sequence[Mapping[str, Any]]) -> RawValue:
+    verdicts: list[dict[str, Any]] = []
+    for message in messages:
+        asked = message.get("question")
+        verdict = judge(
+            invoker,
+            message["message"],
+            message["types"],
+            message["data"],
+            waited=message.get("waited", False),
+            question=None if asked is None else Envelope.from_json(asked),
+            # An interpreter of old does not say it, and may mean an answer that it has made itself.
+            outside=message.get("outside", False),
+        )
+        outcome = {"reason": verdict.reason} if verdict.event is None else {"event": verdict.event.to_json()}
+        verdicts.append({"message": verdict.message, **outcome})
+    return raw({"verdicts": verdicts})
 
 
 def _not_here(message: str) -> ApplicationError:

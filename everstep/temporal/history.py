@@ -52,6 +52,7 @@ class HistoryReader:
         self._run_id = run_id
         self._router: Router | None = None
         self._activities: dict[int, tuple[str, str]] = {}
+        self._lines: dict[str, int] = {}
 
     async def read(
         self, *, after: str | None = None, follow: bool = True, internal: bool = False
@@ -71,6 +72,7 @@ class HistoryReader:
         while execution is not None:
             following: str | None = None
             self._activities.clear()
+            self._lines.clear()
             engine = InternalEvents(self._client, self._run_id) if internal else None
             async for event, more in self._events(execution, follow):
                 items = [(event.event_id, item) async for item in self._decode(event)]
@@ -144,8 +146,16 @@ class HistoryReader:
         if signal.signal_name != names.PUBLISH:
             return []
         batch = await self._json(signal.input)
-        source = batch["invocation"], batch["attempt"]
-        return [Published(Envelope.from_json(data), "", *source) for data in batch["events"]]
+        line, number = batch.get("line"), batch.get("number", 0)
+        if line is not None:
+            if number <= self._lines.get(line, 0):
+                return []  # sent again, because the worker could not know that it had arrived
+            self._lines[line] = number
+        return [
+            Published(Envelope.from_json(data), "", part["invocation"], part["attempt"])
+            for part in batch.get("batches", [batch])
+            for data in part["events"]
+        ]
 
     async def _started(self, event: HistoryEvent) -> None:
         values = await self._values(event.workflow_execution_started_event_attributes.input)

@@ -1,5 +1,6 @@
 """Where user code runs in a worker: an event loop in a thread of its own for async steps, threads for sync ones.
 
+A few threads more are for the user's code beside steps: what judges events and answers, and retry policies.
 The worker's own loop, which polls and heartbeats, never runs user code; a step that blocks loses nobody's heartbeat.
 """
 
@@ -28,6 +29,10 @@ _log = logging.getLogger("everstep.worker")
 
 STOP_SECONDS = 5.0
 """How long the steps' loop has to end, with what is open on it."""
+
+
+ASIDE_THREADS = 4
+"""How many calls of user's code beside steps run at one time; such code is short, and sync."""
 
 
 class StepsLoopDied(WorkflowRuntimeError):
@@ -126,6 +131,7 @@ class StepHost(Executor):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread: threading.Thread | None = None
         self._executor: ThreadPoolExecutor | None = None
+        self._aside: ThreadPoolExecutor | None = None
         self._resources: ResourcePool | None = None
         self._there: _Door | None = None
         self._back: _Door | None = None
@@ -148,6 +154,7 @@ class StepHost(Executor):
         if self._users == 1:
             self._stopping = False
             self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="everstep-step")
+            self._aside = ThreadPoolExecutor(ASIDE_THREADS, thread_name_prefix="everstep-aside")
             self._loop = asyncio.new_event_loop()
             self._there = _Door(self._loop)
             self._resources = ResourcePool()
@@ -168,6 +175,8 @@ class StepHost(Executor):
                 self._loop.call_soon_threadsafe(self._loop.stop)
             self._loop_thread.join(timeout=STOP_SECONDS)
             self._executor.shutdown(wait=False, cancel_futures=True)
+            if self._aside is not None:
+                self._aside.shutdown(wait=False, cancel_futures=True)
             self._loop = self._there = self._back = None
             self._when_dead.clear()
 
@@ -205,6 +214,15 @@ class StepHost(Executor):
         finally:
             self._errands.discard(errand)
 
+    async def aside(self, function: Callable[[], T]) -> T:
+        """Run the user's code beside steps, off the worker's loop: validators, `check_answer`, retry policies.
+
+        Its threads are not those of sync steps: when all of these hang, answers are still judged.
+        """
+        if self._aside is None:
+            raise WorkflowRuntimeError("the worker has stopped; nothing can be judged in it")
+        return await asyncio.get_running_loop().run_in_executor(self._aside, _without_exit, function)
+
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run a sync function in one of the threads."""
         if self._executor is None:
@@ -241,6 +259,16 @@ class StepHost(Executor):
             errand.lose(died)
         for tell in self._when_dead:
             tell(died)
+
+
+def _without_exit(function: Callable[[], T]) -> T:
+    """Call it; it may end itself, not the worker's loop."""
+    try:
+        return function()
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise WorkflowRuntimeError(
+            f"code that judges events or retries raised {error!r}; it is to return, or to raise an Exception"
+        ) from error
 
 
 def _close(loop: asyncio.AbstractEventLoop, resources: ResourcePool) -> None:

@@ -17,6 +17,7 @@ from temporalio.runtime import Runtime
 from everstep.engine import commands as do
 from everstep.engine import inputs as happened
 from everstep.engine.messages import Outcome
+from everstep.engine.requests import Request
 from everstep.engine.run import Run
 from everstep.observe.careful import careful
 
@@ -51,7 +52,8 @@ class WorkerMeters:
         )
         self.requests = counter("requests", "requests to people, by flow and what became of them: opened, answered, …")
         self.request_seconds = seconds("request_seconds", "how long a request was open")
-        self.waiting_runs = meter.create_gauge("everstep_waiting_runs", "runs that wait for a person, on the server")
+        self.waiting_runs = meter.create_gauge("everstep_waiting_runs", "runs that wait for a person, by flow")
+        self.open_requests = meter.create_gauge("everstep_open_requests", "requests to people that are open, by flow")
         self._tokens = counter("tokens", "tokens that models read (prompt) and wrote (completion)")
 
     def tokens(self, model: str, prompt: int, completion: int) -> None:
@@ -96,6 +98,7 @@ class RunMeter:
                 self._step_begins(command, live=live)
             elif live and isinstance(command, do.CompleteRun | do.FailRun | do.CancelRun):
                 meters.runs.add(1, {"flow": self._flow, "status": run.status})
+                self._left_open()
         self._requests(live=live)
 
     def _step_begins(self, command: do.RunStep, *, live: bool) -> None:
@@ -125,10 +128,18 @@ class RunMeter:
             for request_id in reversed(run.closed_requests):
                 if request_id == self._last_closed:
                     break
-                request = run.requests[request_id]
-                meters.requests.add(1, {"flow": self._flow, "status": request.status})
-                meters.request_seconds.record(run.now - request.asked_at, {"flow": self._flow})
+                self._request_closed(run.requests[request_id])
         self._last_closed = newest
+
+    def _left_open(self) -> None:
+        """The run has ended: what nobody had answered then is closed with it."""
+        for request in self._run.requests.values():
+            if request.status == "closed":
+                self._request_closed(request)
+
+    def _request_closed(self, request: Request) -> None:
+        self._meters.requests.add(1, {"flow": self._flow, "status": request.status})
+        self._meters.request_seconds.record(self._run.now - request.asked_at, {"flow": self._flow})
 
 
 class StepMeter:

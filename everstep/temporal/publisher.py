@@ -2,92 +2,105 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import threading
-from collections.abc import Callable
-from typing import Any
 
-from temporalio.client import WorkflowHandle
+from everstep.engine.messages import Envelope, Failure
+from everstep.temporal.payloads import dump
+from everstep.temporal.publish_line import PublishLine, Shown
 
-from everstep.engine.messages import Envelope
-from everstep.temporal import names
-from everstep.temporal.payloads import raw
-
-FLUSH_SECONDS = 0.5
-"""How long an event waits at most before followers of the run see it."""
+FRAME_BYTES = 1_000
+"""What stands in a batch around an event, generously."""
 
 
 class Publisher:
-    """Buffers events from the step's thread and flushes them from the worker's loop.
+    """Takes events from the step's thread; the line of its execution sends them from the worker's loop.
 
-    Made on the worker's loop; close it when the attempt ends.
+    Made on the worker's loop.
 
     Args:
-        run: gives the handle of the run that the events belong to.
+        line: of the execution that the events belong to.
         invocation, attempt: what published them; readers use it to drop what a failed attempt had shown.
+        limit: the server's limit for one payload, in bytes; None where there is none.
     """
 
-    def __init__(self, run: Callable[[], WorkflowHandle[Any, Any]], invocation: int, attempt: int) -> None:
-        self._run = run
-        self._loop = asyncio.get_running_loop()
-        self._flushes: asyncio.Task[None] | None = None
-        self._closed = False
-        self._invocation = invocation
+    def __init__(self, line: PublishLine, invocation: int, attempt: int, limit: int | None) -> None:
+        self._line = line
+        self.invocation = invocation
         self.attempt = attempt
-        self._buffer: list[Envelope] = []
+        self._limit = limit
+        self._any = False
+        self._closed = False
+        self._buffer: list[Shown] = []
         self._lock = threading.Lock()
+        self.too_large: tuple[str, int] | None = None
+        """The type and size of an event that no batch and no outcome can carry; it is not shown."""
 
     def publish(self, event: Envelope) -> None:
         """Take an event; called from any thread."""
+        data = dump(event.to_json())
         with self._lock:
-            self._buffer.append(event)
-            first = self._flushes is None and len(self._buffer) == 1
+            if self._closed:
+                return
+            if self._limit is not None and len(data) > self._limit - FRAME_BYTES:
+                self.too_large = self.too_large or (event.type, len(data))
+                return
+            self._buffer.append(Shown(event, data, self.attempt))
+            self._any, first = True, len(self._buffer) == 1
         if first:
-            self._loop.call_soon_threadsafe(self._begin_flushing)
+            self._line.loop.call_soon_threadsafe(self._line.wake, self)
+
+    def next_attempt(self) -> None:
+        """What comes now is another attempt's."""
+        with self._lock:
+            self.attempt += 1
 
     def close(self) -> None:
-        """Flush no more; what is left leaves with the outcome."""
-        self._closed = True
-        if self._flushes is not None:
-            self._flushes.cancel()
+        """Take no more events; what is left leaves when the line has its turn."""
+        with self._lock:
+            self._closed = True
 
-    def drain(self) -> list[Envelope]:
-        """What was not flushed yet."""
+    async def flush(self) -> None:
+        """Send what is there by signal, now; what the server does not take waits on."""
+        if self._any:
+            await self._line.flush(self)
+
+    async def finish(self, room: int | None) -> list[Envelope]:
+        """The attempt has succeeded: what leaves with its outcome, in up to `room` bytes.
+
+        What is on its way is waited for. What does not fit, or was shown by attempts before, is sent by signal first.
+        """
+        self.close()
+        await self._line.settle(self)
+        if self._must_go_before(room):
+            await self.flush()
+            await self._line.settle(self)
+        return [shown.event for shown in self.take()]
+
+    def failure(self, step: str) -> Failure | None:
+        """Why an attempt that has shown what cannot be carried fails."""
+        if self.too_large is None:
+            return None
+        kind, size = self.too_large
+        return Failure(
+            "PayloadTooLarge",
+            f"step {step!r} published an event {kind} of {size} bytes, over the server's limit of {self._limit}; "
+            "publish references instead of contents, or set up external storage for payloads",
+        )
+
+    def take(self) -> list[Shown]:
+        """What waits; the line sends it."""
         with self._lock:
             taken, self._buffer = self._buffer, []
         return taken
 
-    async def flush(self) -> None:
-        """Send what is there by signal; if that fails it stays for the next time."""
-        events = self.drain()
-        if not events:
-            return
-        batch = {
-            "invocation": self._invocation,
-            "attempt": self.attempt,
-            "events": [event.to_json() for event in events],
-        }
-        try:
-            await self._run().signal(names.PUBLISH, raw(batch))
-        except BaseException:
-            with self._lock:
-                self._buffer = events + self._buffer
-            raise
+    def take_back(self, events: list[Shown]) -> None:
+        """Events that could not be sent, before what has come since."""
+        with self._lock:
+            self._buffer = events + self._buffer
 
-    async def next_attempt(self) -> None:
-        """What comes now is another attempt's: send what this one has shown, under its own number if that can be."""
-        with contextlib.suppress(Exception):
-            await self.flush()
-        self.attempt += 1
-
-    def _begin_flushing(self) -> None:
-        if self._flushes is None and not self._closed:
-            self._flushes = self._loop.create_task(self._flush_for_ever())
-
-    async def _flush_for_ever(self) -> None:
-        """Flush about twice a second until cancelled; a server that does not answer is tried again."""
-        while True:
-            await asyncio.sleep(FLUSH_SECONDS)
-            with contextlib.suppress(Exception):
-                await self.flush()
+    def _must_go_before(self, room: int | None) -> bool:
+        with self._lock:
+            if not self._buffer:
+                return False
+            size = sum(len(event.data) + 1 for event in self._buffer) + FRAME_BYTES
+            return self._buffer[0].attempt != self.attempt or (room is not None and size > room)

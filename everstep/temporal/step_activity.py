@@ -7,9 +7,10 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from temporalio import activity
@@ -21,15 +22,17 @@ from temporalio.service import RPCError
 from everstep.attempts import Attempts, jitter_seed
 from everstep.context import StepScope
 from everstep.engine.messages import Failure, Outcome
-from everstep.errors import PayloadStorageError, StepTimeoutError
-from everstep.exception_data import exception_from_data, speakable
+from everstep.errors import StepTimeoutError
+from everstep.exception_data import exception_from_data, exception_text, speakable
 from everstep.invoke import EventRejectedError, Invoker
 from everstep.observe.here import Here, here
 from everstep.temporal import names
 from everstep.temporal.host import StepHost, StepsLoopDied
 from everstep.temporal.lock_client import AttemptLock, LockClient
 from everstep.temporal.payloads import dump, raw_bytes
+from everstep.temporal.publish_line import PublishLines
 from everstep.temporal.publisher import Publisher
+from everstep.temporal.state_reader import StateAway, StateReader
 from everstep.temporal.step_gate import GivenBack, StepGate
 from everstep.temporal.tally import LOST_WORKERS_ALLOWED, LocalTallies, Tally
 from everstep.temporal.telemetry import StepTelemetry
@@ -45,6 +48,9 @@ ABSENT_RETRY = timedelta(seconds=10)
 
 BROKEN_RETRY = timedelta(seconds=5)
 """When to try again what a worker ran that cannot go on: by then it polls no more."""
+
+AWAY_RETRY = timedelta(seconds=2)
+"""When to ask again for a run's state, where the workers that have the run are away."""
 
 SHORT_DELAY = 1.0
 """Delays below this many seconds are waited for within the attempt: a server's timers are no finer."""
@@ -68,6 +74,7 @@ class StepActivity:
         client: Client,
         payload_limit: int | None,
         locks: LockClient,
+        lines: PublishLines,
         served: Collection[str],
         telemetry: StepTelemetry | None = None,
         gate: StepGate | None = None,
@@ -80,6 +87,7 @@ class StepActivity:
         self._client = client
         self._payload_limit = payload_limit
         self._locks = locks
+        self._lines = lines
         self._served = served
         self._telemetry = telemetry
         self._hides_contents = hides_contents
@@ -117,9 +125,10 @@ class StepActivity:
                 )
             )
         publisher = Publisher(
-            lambda: self._client.get_workflow_handle(call.run_id, run_id=info.workflow_run_id),
+            self._lines.of(call.run_id, info.workflow_run_id),
             call.invocation,
             info.attempt + tally.repeated + (call.record.attempts if call.record else 0),
+            self._payload_limit,
         )
         beats = None if info.heartbeat_timeout is None else _Heartbeats(tally, info.heartbeat_timeout)
         gate = None if info.is_local else self._gate
@@ -131,16 +140,11 @@ class StepActivity:
             finally:
                 if gate is not None:
                     gate.leave(self._kind)
-            result = dump(replace(outcome, published=publisher.drain(), attempts=publisher.attempt).to_json())
-            if self._payload_limit is not None and len(result) > self._payload_limit:
-                raise _final(_too_large(self._step, len(result), self._payload_limit))
-            return raw_bytes(result)
+            return raw_bytes(await self._result(outcome, publisher))
         except ApplicationError as error:
             if info.is_local and not error.non_retryable:
                 self._local.keep(info, tally)
-            # The failure matters more than what the attempt had to show.
-            with contextlib.suppress(RPCError, PayloadStorageError):
-                await publisher.flush()
+            await publisher.flush()  # what is not taken now is tried again, but does not hold up the failure
             raise
         finally:
             if beats is not None:
@@ -148,6 +152,20 @@ class StepActivity:
             publisher.close()
             if lost is not None:
                 lost()
+
+    async def _result(self, outcome: Outcome, publisher: Publisher) -> bytes:
+        """The outcome as it stands in the history, with what was shown and has not left by signal."""
+        limit = self._payload_limit
+        outcome = replace(outcome, attempts=publisher.attempt)
+        result = dump(outcome.to_json())
+        shown = await publisher.finish(None if limit is None else limit - len(result))
+        if failure := publisher.failure(self._step):
+            raise _final(failure)
+        if shown:
+            result = dump(replace(outcome, published=shown).to_json())
+        if limit is not None and len(result) > limit:
+            raise _final(_too_large(self._step, len(result), limit, len(shown)))
+        return result
 
     async def _enter(self, gate: StepGate, tally: Tally) -> None:
         """Wait for a place among the attempts that run here, or give the work back; that counts for nothing."""
@@ -161,58 +179,78 @@ class StepActivity:
 
     async def _attempt(self, call: StepCall, tally: Tally, publisher: Publisher) -> Outcome:
         """Tries until one succeeds or the end of this attempt is due; raises what tells Temporal how to go on."""
+        try:
+            return await self._tries(call, tally, publisher)
+        except asyncio.CancelledError:
+            details = activity.cancellation_details()
+            if details is None or not details.worker_shutdown:
+                raise
+            tally.account()
+            _log.info("%s was cut off, because the worker stops; another one takes it", activity.info().activity_type)
+            text = f"the worker of step {self._step!r} is shutting down; another one takes it"
+            raise _given_up(text, "WorkerShutdown", AGAIN_SOON) from None
+
+    async def _tries(self, call: StepCall, tally: Tally, publisher: Publisher) -> Outcome:
         info = activity.info()
         attempts = self._attempts(call, tally, info)
         before = attempts.failures - tally.failures
+        state = StateReader(self._client, call)
         while True:
             try:
-                outcome = await self._try(call, attempts, publisher, self._locks.of(call, info, tally), tally)
+                outcome = await self._try(call, attempts, publisher, self._locks.of(call, info, tally), tally, state)
+                if state.away is not None:
+                    raise StateAway(state.away)  # its code has gone on without it
                 self._note_unserved(outcome)
                 again = outcome.suspended or outcome.gathers
                 return replace(outcome, tries=attempts.tries(time.time())) if again else outcome
-            except asyncio.CancelledError:
-                details = activity.cancellation_details()
-                if details is None or not details.worker_shutdown:
-                    raise
-                tally.account()
-                _log.info("%s was cut off, because the worker stops; another one takes it", info.activity_type)
-                text = f"the worker of step {self._step!r} is shutting down; another one takes it"
-                raise _given_up(text, "WorkerShutdown", AGAIN_SOON) from None
             except StepsLoopDied as error:  # not accounted for: the worker counts as lost
                 raise _given_up(str(error), _LOST_LOOP, BROKEN_RETRY) from None
             except EventRejectedError as error:
                 tally.account()
-                raise ApplicationError(str(error), type="EventRejected", next_retry_delay=ABSENT_RETRY) from error
-            except Exception as error:
-                delay = attempts.failed(error, time.time())
-                failure = attempts.failure()
-                if delay is None:
-                    raise _final(failure) from speakable(error)
-                tally.failures, tally.failed_at = attempts.failures - before, attempts.last_failed_at
-                tally.error = {"type": failure.type, "message": failure.message}
-                if delay < SHORT_DELAY:
-                    tally.repeated += 1
-                    tally.beat()
-                    await publisher.next_attempt()
-                    await asyncio.sleep(delay)
-                    continue
-                tally.account()
-                _log.warning(
-                    "%s failed on %s (try %d): %s: %s; next try in %.3g s",
-                    info.activity_type,
-                    call.event_name,
-                    attempts.failures,
-                    failure.type,
-                    _HIDDEN if self._hides_contents else failure.message,
-                    delay,
-                )
                 raise ApplicationError(
-                    failure.message,
-                    failure.to_json(),
-                    type=failure.type,
-                    next_retry_delay=timedelta(seconds=delay),
-                    category=ApplicationErrorCategory.BENIGN,  # logged above, in one line
+                    exception_text(error), type="EventRejected", next_retry_delay=ABSENT_RETRY
                 ) from speakable(error)
+            except Exception as error:
+                if state.away is not None:
+                    tally.account()
+                    text = f"step {self._step!r} waits for workers of its run, to read the state: {state.away}"
+                    _log.warning("%s; it is run again in %.3g s", text, AWAY_RETRY.total_seconds())
+                    raise _given_up(text, "StateAway", AWAY_RETRY) from None
+                delay = await self._failed(error, call, attempts, tally, before)
+            tally.repeated += 1
+            tally.beat()
+            publisher.next_attempt()
+            await asyncio.sleep(delay)
+
+    async def _failed(self, error: Exception, call: StepCall, attempts: Attempts, tally: Tally, before: int) -> float:
+        """A try has failed: after how many seconds the next one follows here; else raises what ends the attempt.
+
+        `before` are the failures of earlier passes.
+        """
+        delay, failure, told = await self._host.aside(partial(_asked, attempts, error))
+        if delay is None:
+            raise _final(failure) from told
+        tally.failures, tally.failed_at = attempts.failures - before, attempts.last_failed_at
+        tally.error = {"type": failure.type, "message": failure.message}
+        if delay < SHORT_DELAY:
+            return delay
+        tally.account()
+        _log.warning(
+            "%s failed on %s (try %d): %s: %s; next try in %.3g s",
+            activity.info().activity_type,
+            call.event_name,
+            attempts.failures,
+            failure.type,
+            _HIDDEN if self._hides_contents else failure.message,
+            delay,
+        )
+        raise ApplicationError(
+            failure.message,
+            failure.to_json(),
+            type=failure.type,
+            next_retry_delay=timedelta(seconds=delay),
+            category=ApplicationErrorCategory.BENIGN,  # logged above, in one line
+        ) from told
 
     def _attempts(self, call: StepCall, tally: Tally, info: activity.Info) -> Attempts:
         """The tries of the invocation so far, in its earlier passes and in this activity's earlier attempts."""
@@ -230,18 +268,20 @@ class StepActivity:
         return attempts
 
     async def _try(
-        self, call: StepCall, attempts: Attempts, publisher: Publisher, lock: AttemptLock, tally: Tally
+        self,
+        call: StepCall,
+        attempts: Attempts,
+        publisher: Publisher,
+        lock: AttemptLock,
+        tally: Tally,
+        state: StateReader,
     ) -> Outcome:
         scopes: list[StepScope] = []
-
-        async def state() -> Mapping[str, Any]:
-            return call.state if call.state is not None else await self._fetch_state(call)
-
         info = activity.info()
         work = self._invoker.run(
             self._step,
             call,
-            state=state,
+            state=state.read,
             publish=publisher.publish,
             retry_info=attempts.retry_info(time.time()),
             lock=lock,
@@ -301,9 +341,10 @@ class StepActivity:
                     tally.beat()
         return tally
 
-    async def _fetch_state(self, call: StepCall) -> Mapping[str, Any]:
-        """The run's state by query, for a step whose run has outgrown what rides along."""
-        return await self._client.get_workflow_handle(call.run_id).query(names.STATE)
+
+def _asked(attempts: Attempts, error: Exception) -> tuple[float | None, Failure, Exception]:
+    """Ask the policy of a failure; the user's code, like the texts of errors."""
+    return attempts.failed(error, time.time()), attempts.failure(), speakable(error)
 
 
 class _Heartbeats:
@@ -333,9 +374,10 @@ def _final(failure: Failure) -> ApplicationError:
     return ApplicationError(failure.message, failure.to_json(), type=failure.type, non_retryable=True)
 
 
-def _too_large(step: str, size: int, limit: int) -> Failure:
+def _too_large(step: str, size: int, limit: int, shown: int) -> Failure:
+    also = f", {shown} published events among them that it did not take before" if shown else ""
     return Failure(
         "PayloadTooLarge",
-        f"step {step!r} returned {size} bytes, over the server's limit of {limit}; return references instead of "
+        f"step {step!r} returned {size} bytes, over the server's limit of {limit}{also}; return references instead of "
         "contents, or set up external storage for payloads",
     )

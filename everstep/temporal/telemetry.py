@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Sequence
 from typing import Any, Protocol
 
 from temporalio import activity
 from temporalio.client import Client
-from temporalio.service import RPCError
 
 from everstep.engine import commands as do
 from everstep.engine import inputs as happened
@@ -18,18 +17,15 @@ from everstep.engine.run import Run
 from everstep.observe.meters import use_meters
 from everstep.observe.names import Kind
 from everstep.observe.port import tracing
-from everstep.temporal import names
 from everstep.temporal.metrics import RunMeter, StepMeter, WorkerMeters, meter_of
 from everstep.temporal.privacy.settings import hides_contents
 from everstep.temporal.tally import Tally
 from everstep.temporal.traces import StepTraces, run_watcher
+from everstep.temporal.waiting import WaitingGauges
 from everstep.wire import StepCall
 
 FLUSH_SECONDS = 5.0
 """How long a worker that stops waits for its last spans to go out."""
-
-WAITING_EVERY = 30.0
-"""How often, in seconds, a worker asks how many runs wait for people; only where it has metrics."""
 
 
 class Watch(Protocol):
@@ -80,11 +76,11 @@ class Telemetry:
         )
 
     @contextlib.asynccontextmanager
-    async def telling(self, client: Client, *, indexed: bool) -> AsyncGenerator[None]:
-        """While the worker runs: how many runs wait, if the server's index knows; at its end what is left goes out."""
+    async def telling(self, client: Client, flows: Collection[str], *, indexed: bool) -> AsyncGenerator[None]:
+        """While the worker runs: what waits, if the server's index knows; at its end what is left goes out."""
         counting = None
         if self._meters is not None and indexed:
-            counting = asyncio.create_task(_count_waiting(client, self._meters))
+            counting = asyncio.create_task(WaitingGauges(client, self._meters, flows).keep())
         try:
             yield
         finally:
@@ -124,12 +120,3 @@ class _Watches:
     def applied(self, what: happened.Input, commands: Sequence[do.Command], *, live: bool) -> None:
         for watch in self._watches:
             watch.applied(what, commands, live=live)
-
-
-async def _count_waiting(client: Client, meters: WorkerMeters) -> None:
-    query = f"ExecutionStatus = 'Running' AND {names.WAITING} = true"
-    while True:
-        with contextlib.suppress(RPCError):  # it is asked again
-            found = await client.count_workflows(query)
-            meters.waiting_runs.set(found.count, {"namespace": client.namespace})
-        await asyncio.sleep(WAITING_EVERY)

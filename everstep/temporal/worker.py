@@ -149,7 +149,8 @@ class EverstepPlugin(SimplePlugin):
 
         self._host.acquire(when_dead)
         try:
-            async with self._telemetry.telling(worker.client, indexed=self._limits.search_attributes):
+            flows = [flow.workflow_name for flow in self._flows]
+            async with self._telemetry.telling(worker.client, flows, indexed=self._limits.search_attributes):
                 with hidden:
                     await _until(super().run_worker(worker, next), died, worker)
         finally:

@@ -306,3 +306,29 @@ async def test_an_error_that_cannot_be_built_again_is_named(driver: Driver) -> N
         assert "Step 'work' failed on StartEvent after 1 attempt: tests.contract.test_failures.Awkward" in str(
             seen.error
         )
+
+
+class Loud(Workflow):
+    """Fails with a text of so many characters, which a second error is raised from."""
+
+    @step(retry_policy=retry_policy(wait=wait_fixed(0.01), stop=stop_after_attempt(2)))
+    async def work(self, ev: StartEvent) -> StopEvent:
+        try:
+            raise OSError("cause" * ev.size)
+        except OSError as cause:
+            raise ValueError("begin" + "\ud800" + "x" * ev.size + "end") from cause
+
+    @catch_error
+    async def rescue(self, ev: StepFailedEvent) -> StopEvent:
+        text, cause = str(ev.exception), str(ev.exception.__cause__)
+        assert isinstance(ev.exception, ValueError)
+        assert isinstance(ev.exception.__cause__, OSError)
+        assert "in work" in ev.traceback
+        return StopEvent(result=[ev.attempts, len(text) + len(cause) + len(ev.traceback), text[:5], text[-3:]])
+
+
+async def test_an_error_of_many_words_is_one_failure_like_any_other(driver: Driver) -> None:
+    """Its text is shortened, to start and end: the retry policy holds, and the handler sees type and place."""
+    attempts, length, start, end = await (await driver.run(Loud, size=2_500_000))
+    assert (attempts, start, end) == (2, "begin", "end")
+    assert length < 25_000

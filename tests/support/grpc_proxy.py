@@ -35,6 +35,10 @@ class GrpcProxy:
         """What calls must carry as a bearer token; None where any may come."""
         self.refused: dict[str, grpc.StatusCode] = {}
         """What is answered, by the name of the method, instead of passing the call on."""
+        self.delays: dict[str, float] = {}
+        """How long, in seconds, calls are on their way, by the name of the method."""
+        self.lost: dict[str, grpc.StatusCode] = {}
+        """What is answered, by the name of the method, after passing the call on: the sender cannot know that."""
         self.seen: set[str | None] = set()
         """The `authorization` headers of all calls."""
         self.address = ""
@@ -94,15 +98,20 @@ class _Everything(grpc.GenericRpcHandler):
             self._proxy.seen.add(authorization)
             if self._proxy.api_key is not None and authorization != f"Bearer {self._proxy.api_key}":
                 await context.abort(grpc.StatusCode.UNAUTHENTICATED, "Request unauthorized.")
-            code = self._proxy.refused.get(method.rpartition("/")[2])
+            name = method.rpartition("/")[2]
+            await asyncio.sleep(self._proxy.delays.get(name, 0))
+            code = self._proxy.refused.get(name)
             if code is not None:
                 await context.abort(code, "refused by the test")
             passed = [(key, value) for key, value in metadata.items() if key not in ("user-agent", "authorization")]
             try:
-                return await pass_on(request, metadata=passed, timeout=context.time_remaining())
+                answered = await pass_on(request, metadata=passed, timeout=context.time_remaining())
             except grpc.aio.AioRpcError as error:
                 context.set_trailing_metadata(tuple(error.trailing_metadata() or ()))
                 await context.abort(error.code(), error.details() or "")
                 raise
+            if name in self._proxy.lost:
+                await context.abort(self._proxy.lost[name], "lost by the test")
+            return answered
 
         return grpc.unary_unary_rpc_method_handler(answer)

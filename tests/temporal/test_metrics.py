@@ -18,7 +18,9 @@ from everstep.observe import LlmCall
 from everstep.retry_policy import retry_policy, stop_after_attempt, wait_fixed
 from everstep.temporal import TemporalRuntime, serving
 from everstep.temporal.devserver import DevServer
+from everstep.temporal.metrics import WorkerMeters, meter_of
 from everstep.temporal.metrics_settings import metrics_config
+from everstep.temporal.waiting import WaitingGauges
 from tests.support.otlp_receiver import OtlpReceiver
 from tests.support.waiting import until
 
@@ -26,7 +28,7 @@ EXPORTED = {
     f"everstep_{name}"
     for name in (
         "runs_started", "runs", "steps", "step_attempts", "step_seconds", "queue_seconds", "requests",
-        "request_seconds", "waiting_runs", "tokens",
+        "request_seconds", "waiting_runs", "open_requests", "tokens",
     )
 }  # fmt: skip
 
@@ -53,6 +55,18 @@ class Counted(Workflow):
     @step
     async def finish(self, ev: Answer) -> StopEvent:
         return StopEvent(result=ev.text)
+
+
+class AsksTwice(Workflow):
+    """Needs two answers."""
+
+    @step
+    async def begin(self, ev: StartEvent) -> list[Question]:
+        return [Question(), Question()]
+
+    @step
+    async def finish(self, evs: list[Answer]) -> StopEvent:
+        return StopEvent()
 
 
 def _free_port() -> int:
@@ -85,8 +99,46 @@ async def test_a_worker_counts_runs_steps_requests_and_tokens(dev_server: DevSer
     assert scraped["everstep_requests_total flow=Counted status=answered"] == 1
     assert scraped["everstep_tokens_total kind=prompt model=some-model"] == 7
     assert scraped["everstep_tokens_total kind=completion model=some-model"] == 3
-    assert "everstep_waiting_runs namespace=default" in scraped
+    assert "everstep_waiting_runs flow=Counted namespace=default" in scraped
     assert any(name.startswith("temporal_") for name in scraped)
+
+
+async def test_what_people_have_not_answered_is_counted(dev_server: DevServer, task_queue: str) -> None:
+    """Requests that are open and runs that wait, by flow; what is open when a run ends is counted as closed."""
+    metrics = metrics_config(
+        {"OTEL_METRICS_EXPORTER": "prometheus", "OTEL_EXPORTER_PROMETHEUS_PORT": str(_free_port())}
+    )
+    assert isinstance(metrics, PrometheusConfig)
+    client = await Client.connect(dev_server.address, runtime=Runtime(telemetry=TelemetryConfig(metrics=metrics)))
+    meter = meter_of(client)
+    assert meter is not None
+    gauges = WaitingGauges(client, WorkerMeters(meter), ["AsksTwice"])
+
+    async def scraped() -> dict[str, float]:
+        return await asyncio.to_thread(_scrape, metrics.bind_address)
+
+    async def are(waiting: int, unanswered: int) -> None:
+        async def seen() -> bool:
+            await gauges.count()
+            told, labels = await scraped(), "flow=AsksTwice namespace=default"
+            return (told[f"everstep_waiting_runs {labels}"], told[f"everstep_open_requests {labels}"]) == (
+                waiting,
+                unanswered,
+            )
+
+        await until(seen)
+
+    async with serving(client, [AsksTwice], task_queue=task_queue):
+        handler = await TemporalRuntime(client, task_queue=task_queue).start_flow("AsksTwice")
+        await are(1, 2)
+        await handler.respond({"text": "yes"}, request="begin-1")
+        await are(1, 1)
+        await handler.cancel_run()
+        await are(0, 0)
+        told = await scraped()
+    for status, number in (("opened", 2), ("answered", 1), ("closed", 1)):
+        assert told[f"everstep_requests_total flow=AsksTwice status={status}"] == number
+    assert told["everstep_request_seconds_count flow=AsksTwice"] == 2
 
 
 @pytest.fixture(scope="session")
