@@ -100,7 +100,7 @@ async def test_only_an_answer_closes_a_request(driver: Driver) -> None:
     handler = await driver.run(Asking)
     await driver.open_requests(handler)
     for named in ("ask-1", "nowhere"):
-        await handler.send_event(Note(**{"text": named, "request_id": named}))
+        await handler.send_event(Note.model_validate({"text": named, "request_id": named}))
     await driver.in_status(handler, "waiting")
     assert (await handler.state())["notes"] == ["ask-1", "nowhere"]
     await handler.send_event(HumanResponseEvent(), step="decide")
