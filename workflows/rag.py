@@ -64,6 +64,8 @@ class Ask(StartEvent):
         assignee: the person or role that is asked to approve.
     """
 
+    from_outside = False
+
     question: str
     index: str = "default"
     passages: int = 5
@@ -77,11 +79,15 @@ class Ask(StartEvent):
 class Rewritten(Event):
     """The question and other ways to search for its answer, the question first."""
 
+    from_outside = False
+
     queries: list[str]
 
 
 class Search(Event):
     """Search by one strategy; `vectors` are those of the queries, packed, where it needs them."""
+
+    from_outside = False
 
     strategy: Strategy
     queries: list[str]
@@ -91,11 +97,15 @@ class Search(Event):
 class Candidates(Event):
     """What a search found for a reranker to choose from."""
 
+    from_outside = False
+
     passages: list[Passage]
 
 
 class Retrieved(Event):
     """What one strategy found, best first."""
+
+    from_outside = False
 
     strategy: Strategy
     passages: list[Passage]
@@ -103,6 +113,8 @@ class Retrieved(Event):
 
 class Drafted(Event):
     """One strategy's answer, with what it was made from."""
+
+    from_outside = False
 
     strategy: Strategy
     answer: Answer
@@ -114,6 +126,8 @@ class Evaluated(Event):
 
     `answer` has its citations resolved to `sources`; `passages` are all those that it was made from, best first.
     """
+
+    from_outside = False
 
     strategy: Strategy
     score: Score
@@ -127,6 +141,8 @@ class Evaluated(Event):
 
 class Compared(Event):
     """The best answer, the scores of all, best first, and where the answers differ."""
+
+    from_outside = False
 
     best: Evaluated
     scores: list[Score]
@@ -171,6 +187,8 @@ class RagResult(StopEvent):
     not hold the answer); `reason` says more. `published_to` is the file of a published answer. `statements`, `parts`
     and `disagreements` say how the answer was judged, by `judge`. `usage` is the tokens of all its calls of models.
     """
+
+    from_outside = False
 
     status: Status
     question: str
