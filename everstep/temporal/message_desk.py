@@ -220,6 +220,8 @@ def judgement(command: do.JudgeMessage) -> bytes:
         form["waited"] = True
     if command.question is not None:
         form["question"] = command.question.to_json()
+    if command.outside:
+        form["outside"] = True
     return dump(form)
 
 
