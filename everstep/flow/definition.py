@@ -17,7 +17,8 @@ Runs keep to the protocol of their definition. 2: steps with several event param
 wants is the same outside of streams as in one; an outer stream does not fire a join, empty, that inner ones have fired;
 a step that takes subclasses of what other steps make does not wait for anything from outside by that. 3: an event from
 outside whose sender does not wait for a verdict goes to its step at once, where one alone takes it: the step judges it;
-how large a step's input is does not hang on whether the run is traced.
+how large a step's input is does not hang on whether the run is traced. A run that leaves for its next execution takes
+until then whatever comes, an end or a cancellation too; it waits for senders, and does not leave by a mere message.
 """
 
 Role = Literal["step", "catch_error"]

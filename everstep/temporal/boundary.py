@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from temporalio import workflow
 
 from everstep.engine import inputs as happened
-from everstep.engine.scheduling import Scheduler
+from everstep.engine.run import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,26 @@ class Limits:
 DRAIN = "drain"
 """The name of the timer that bounds the wait for running steps."""
 
+LEAVE = "leave"
+"""The name of the timer by which a run leaves that found itself able to by a message.
+
+Of all that a workflow task brings, workflow code sees messages first: it would leave before it sees a cancellation.
+"""
+
+LEAVE_SECONDS = 0.001
+"""How long that timer takes: it fires with the next workflow task."""
+
+BY_MESSAGE = (
+    happened.MessageReceived,
+    happened.MessageMalformed,
+    happened.LockRequested,
+    happened.LockReleased,
+    happened.LockRenewed,
+    happened.ChildAsked,
+    happened.ChildEnded,
+)
+"""What signals and updates bring, always or at times."""
+
 
 def due(limits: Limits, length: int, size: int, suggested: bool) -> bool:
     """Whether a history, of so many events and bytes, is long enough to continue as new; or the server suggests it."""
@@ -83,6 +103,8 @@ class Crosser(Protocol):
     def limits(self) -> Limits: ...
     @property
     def busy(self) -> bool: ...
+    @property
+    def over(self) -> bool: ...
     def feed(self, what: happened.Input) -> None: ...
     def cross(self, *, forced: bool) -> bool: ...
 
@@ -90,29 +112,55 @@ class Crosser(Protocol):
 class Boundary:
     """Watches the length of one execution's history."""
 
-    def __init__(self, run: Crosser, scheduler: Scheduler) -> None:
-        self._run = run
-        self._scheduler = scheduler
+    def __init__(self, crosser: Crosser, run: Run) -> None:
+        self._run = crosser
+        self._protocol = run.protocol
+        self._scheduler = run.scheduler
         self._draining = False
         self._drain: asyncio.Task[None] | None = None
         self._try_at = 0
+        self._leaving = False
         self._crossed = False
 
-    def look(self) -> None:
-        """Called after every input: begin to drain, or cross, when it is time."""
+    def look(self, *, by_message: bool) -> None:
+        """Called after every input but `Paused`: begin to drain, or cross, when it is time; by a message, later."""
         if self._crossed:
             return
         if not self._draining and self._due():
             self._draining = True
             self._run.feed(happened.Paused(workflow.time()))
-            if self._draining and not self._crossed:
-                self._drain = asyncio.create_task(workflow.sleep(self._run.limits.drain_seconds, summary=DRAIN))
-                self._drain.add_done_callback(self._drained_too_long)
+            if not self._quiet():
+                self._bound()
+                return
+        if not (self._draining and self._quiet()):
             return
-        if self._draining and not self._run.busy and (self._scheduler.in_flight == 0 or self._overdue()):
-            self._crossed = self._run.cross(forced=self._overdue())
-            if not self._crossed:
-                self._go_on()
+        if not by_message or self._protocol < 3:
+            self._cross()
+        elif not self._leaving:
+            self._leaving = True
+            asyncio.create_task(workflow.sleep(LEAVE_SECONDS, summary=LEAVE)).add_done_callback(self._leave)
+
+    def _quiet(self) -> bool:
+        return not self._run.busy and (self._scheduler.in_flight == 0 or self._overdue())
+
+    def _leave(self, timer: asyncio.Task[None]) -> None:
+        self._leaving = False
+        if not self._draining or self._crossed or self._run.over or timer.cancelled():
+            return
+        if self._quiet():
+            self._cross()
+        elif self._drain is None:
+            self._bound()
+
+    def _cross(self) -> None:
+        self._crossed = self._run.cross(forced=self._overdue())
+        if not self._crossed:
+            self._go_on()
+
+    def _bound(self) -> None:
+        """Wait no longer than this for what is under way."""
+        self._drain = asyncio.create_task(workflow.sleep(self._run.limits.drain_seconds, summary=DRAIN))
+        self._drain.add_done_callback(self._drained_too_long)
 
     def _due(self) -> bool:
         info = workflow.info()
@@ -127,7 +175,7 @@ class Boundary:
         if self._crossed or timer.cancelled():
             return
         if self._overdue():
-            self.look()
+            self.look(by_message=False)
             return
         self._go_on()
 

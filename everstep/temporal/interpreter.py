@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
-from typing import Any, ClassVar, NoReturn, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
@@ -25,7 +26,7 @@ from everstep.engine.messages import Envelope
 from everstep.engine.run import Run
 from everstep.flow.definition import FlowDefinition
 from everstep.temporal import names
-from everstep.temporal.boundary import Boundary, Limits
+from everstep.temporal.boundary import BY_MESSAGE, Boundary, Limits
 from everstep.temporal.child_runs import ChildRuns
 from everstep.temporal.doors import Doors
 from everstep.temporal.endings import run_failure, run_result
@@ -68,6 +69,7 @@ class Interpreter(Doors):
         self._flow = workflow.info().workflow_type
         self._limits = Limits()
         self._ended: asyncio.Future[End | None] = asyncio.Future()
+        self._crossing = False
         self._boundary: Boundary | None = None
         self.desk = MessageDesk(self, self._flow)
         self.locks = LockKeeper(self.desk.take)
@@ -89,6 +91,8 @@ class Interpreter(Doors):
             ended = await asyncio.shield(self._ended)
             if ended is None:
                 await self._continue()
+                ended = await self._ended
+                assert ended is not None
         except ApplicationError as refused:
             self.desk.refuse(refused.message)
             await workflow.wait_condition(workflow.all_handlers_finished)
@@ -99,15 +103,31 @@ class Interpreter(Doors):
             ended = do.CancelRun(workflow.cancellation_reason() or "")
             if self.engine is not None and self.engine.run.active:
                 self.feed(happened.CancelRequested(workflow.time(), ended.reason))
-        if self.above.is_child:
-            await self.above.close(end_of(workflow.info().workflow_id, ended))
-        # Its children are asked to end before it does: what a run that has ended asks of the server is dropped.
-        await workflow.wait_condition(lambda: workflow.all_handlers_finished() and not self.children.busy)
+            elif self._protocol >= 3 and self._ended.done():
+                ended = self._ended.result() or ended  # it had ended a moment before
+        await self._close(ended)
         if isinstance(ended, do.CompleteRun):
             return run_result(ended.event, self._pinned["stops"])
         if isinstance(ended, do.FailRun):
             raise run_failure(ended)
         raise asyncio.CancelledError
+
+    async def _close(self, ended: End) -> None:
+        """Tell whoever has to know that the run has ended; a cancellation that comes meanwhile comes too late."""
+        closing = asyncio.ensure_future(self._tell_all(ended)) if self._protocol >= 3 else None
+        if closing is None:
+            await self._tell_all(ended)
+            return
+        while not closing.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(closing)
+        closing.result()
+
+    async def _tell_all(self, ended: End) -> None:
+        if self.above.is_child:
+            await self.above.close(end_of(workflow.info().workflow_id, ended))
+        # Its children are asked to end before it does: what a run that has ended asks of the server is dropped.
+        await workflow.wait_condition(lambda: workflow.all_handlers_finished() and not self.children.busy)
 
     # Beginning and going on
 
@@ -152,15 +172,20 @@ class Interpreter(Doors):
         teller = self._teller = None if watcher is None else watcher(engine.run)
         trace = self.children.trace = None if teller is None else teller.traceparent
         self.steps = StepRunner(engine, self._limits, self.feed, trace)
-        self._boundary = Boundary(self, engine.run.scheduler)
+        self._boundary = Boundary(self, engine.run)
         return engine
 
-    async def _continue(self) -> NoReturn:
-        """Hand the run over to its next execution, once every sender has its answer."""
+    async def _continue(self) -> None:
+        """Hand the run over to its next execution, once every sender has its answer; returns if it ends before that."""
         self.locks.close()
         await workflow.wait_condition(
-            lambda: workflow.all_handlers_finished() and not (self.children.busy or self.above.busy)
+            lambda: self._stays or (workflow.all_handlers_finished() and not (self.children.busy or self.above.busy))
         )
+        if self._crossing and (fault := self._too_large()) is not None:
+            self._end(fault)
+        if self._stays:
+            return
+        self._crossing = False
         assert self.steps is not None
         self.steps.move()
         workflow.continue_as_new(args=carried_arguments(self._to_carry()))
@@ -204,22 +229,24 @@ class Interpreter(Doors):
         finally:
             self._applying = False
         self._show()
-        self.look()
+        if not isinstance(what, happened.Paused):  # the boundary itself, which goes on looking
+            self.look(by_message=isinstance(what, BY_MESSAGE))
 
     def break_off(self, fault: BaseException) -> None:
         """Fail the workflow task, or the run where the fault is a failure of it."""
+        self._stay()
         if not self._ended.done():
             self._ended.set_exception(fault)
 
     @property
     def over(self) -> bool:
         """Whether the run, or this execution of it, has ended: nothing more is taken from what was under way."""
-        return self._ended.done()
+        return self._ended.done() and not self._crossing
 
-    def look(self) -> None:
+    def look(self, *, by_message: bool = True) -> None:
         """See whether it is time to continue as new."""
         if self._boundary is not None and self.engine is not None and self.engine.run.active:
-            self._boundary.look()
+            self._boundary.look(by_message=by_message)
 
     def _orphaned(self, reason: str) -> None:
         if self.engine is not None and self.engine.run.active and not self.over:
@@ -255,8 +282,20 @@ class Interpreter(Doors):
         self.timers.clear()
         if self.steps is not None:
             self.steps.close()
+        self._stay()
         if not self._ended.done():
             self._ended.set_result(command)
+
+    @property
+    def _stays(self) -> bool:
+        """Whether the run, which was about to leave, has ended before it could."""
+        return self._protocol >= 3 and not self._crossing
+
+    def _stay(self) -> None:
+        """The run ends here, though it was about to leave for its next execution, which would not know its end."""
+        if self._crossing:
+            self._crossing = False
+            self._ended = asyncio.Future()
 
     # Telling where the run stands, and the boundary to the next execution
 
@@ -278,7 +317,12 @@ class Interpreter(Doors):
     @property
     def busy(self) -> bool:
         """Whether a message waits for its verdict, or what was asked of the server for an answer."""
-        return self.desk.judging or self.children.busy or self.above.busy
+        waited_for = self._protocol >= 3 and self.desk.waited_for
+        return self.desk.judging or waited_for or self.children.busy or self.above.busy
+
+    @property
+    def _protocol(self) -> int:
+        return 0 if self.engine is None else self.engine.run.protocol
 
     def cross(self, *, forced: bool) -> bool:
         """Leave this execution for the next one; called by the boundary.
@@ -286,21 +330,27 @@ class Interpreter(Doors):
         While what would be carried over is too large for the server the run stays, because its queues get shorter as it
         goes on; where it is `forced` to leave, it fails instead of getting stuck.
         """
-        size, limit = len(self._to_carry()), self._limits.payload
-        if limit is None or size <= limit:
+        fault = self._too_large()
+        if fault is None:
             if not self._ended.done():
+                self._crossing = self._protocol >= 3
                 self._ended.set_result(None)
             return True
         if forced:
-            self._end(
-                do.FailRun(
-                    "too-large",
-                    f"the run of {self._flow} has {size} bytes of state, events and requests, over the server's limit "
-                    f"of {limit}, and its history is too long to go on. Keep references instead of contents in events "
-                    "and state, or set up external storage for payloads.",
-                )
-            )
+            self._end(fault)
         return forced
+
+    def _too_large(self) -> do.FailRun | None:
+        """The failure of a run that is too large for its next execution and cannot stay; None where it is not."""
+        size, limit = len(self._to_carry()), self._limits.payload
+        if limit is None or size <= limit:
+            return None
+        return do.FailRun(
+            "too-large",
+            f"the run of {self._flow} has {size} bytes of state, events and requests, over the server's limit "
+            f"of {limit}, and its history is too long to go on. Keep references instead of contents in events "
+            "and state, or set up external storage for payloads.",
+        )
 
 
 _CARRY_OUT: dict[type, Callable[[Interpreter, Any], None]] = {

@@ -52,6 +52,11 @@ class MessageDesk:
         self._refusal: str | None = None
         self.judging = False
 
+    @property
+    def waited_for(self) -> bool:
+        """Whether a sender waits for what becomes of a message."""
+        return bool(self._senders)
+
     def open(self, engine: Engine) -> None:
         """The run has begun, or goes on: what came early is taken now, in its order."""
         self._engine = engine

@@ -13,7 +13,7 @@ from everstep.engine import inputs as happened
 from everstep.engine.core import Engine
 from everstep.engine.messages import Envelope
 from everstep.engine.notices import Watch
-from everstep.temporal.boundary import DRAIN, Limits, due, next_try, overdue
+from everstep.temporal.boundary import BY_MESSAGE, DRAIN, LEAVE, Limits, due, next_try, overdue
 from everstep.temporal.step_runner import DEFERRED, step_input, too_large
 
 
@@ -46,6 +46,7 @@ class Replica:
         self._crossed = False
         self._try_at = 0
         self._judging = 0
+        self._waited_for: set[int] = set()
 
     def begin(self, engine: Engine, limits: Mapping[str, Any], first: happened.Input) -> None:
         """The execution begins, or goes on where the one before it ended; what came before is taken now."""
@@ -69,20 +70,23 @@ class Replica:
             self._feed(what)
 
     def judged(self, verdicts: Sequence[Mapping[str, Any]]) -> None:
-        """Verdicts on messages; those that come when the run is about to leave are asked for again behind it."""
+        """Verdicts on messages; up to protocol 2 those that come when the run leaves are asked for again."""
         self._judging -= len(verdicts)
-        if not self._crossed:
+        if not self._closed:
             self._feed(happened.MessagesJudged(self.now, [happened.Verdict.from_json(item) for item in verdicts]))
 
     def fired(self, timer: str) -> None:
         """A timer fired, the engine's or one of workflow code."""
-        if self._crossed:
-            return
-        if timer != DRAIN:
-            if timer != DEFERRED:
-                self._feed(happened.TimerFired(self.now, timer))
-        elif self._draining and not overdue(self._limits, self._length, self._size):
-            self._resume()
+        if timer in (DRAIN, LEAVE):
+            engine = self._engine
+            if engine is None or not engine.run.active or not self._draining or self._crossed:
+                return
+            if timer == DRAIN and not overdue(self._limits, self._length, self._size):
+                self._resume()
+            else:
+                self._crossed = self._quiet(engine)
+        elif timer != DEFERRED and not self._closed:
+            self._feed(happened.TimerFired(self.now, timer))
 
     def cancelled(self, reason: str) -> None:
         """The run is cancelled; before it has begun there is nothing to cancel."""
@@ -107,18 +111,22 @@ class Replica:
         assert engine is not None
         assert watch is not None
         waiting = [what]
+        if isinstance(what, happened.MessageReceived) and what.key is not None:
+            self._waited_for.add(engine.run.next_message)
         for one in waiting:
             commands = engine.apply(one)
             watch.saw(one, commands)
             for command in commands:
                 if isinstance(command, do.JudgeMessage):
                     self._judging += 1
+                elif isinstance(command, do.ReplyToMessage):
+                    self._waited_for.discard(command.message)
                 elif isinstance(command, do.StartChild):
                     raise UnreadableError("the run has children, which are not followed here")
                 elif isinstance(command, do.RunStep) and (end := self._cannot_run(engine, command)):
                     waiting.append(end)
-        if engine.run.active:
-            self._look(engine)
+        if engine.run.active and not isinstance(what, happened.Paused):
+            self._look(engine, by_message=isinstance(what, BY_MESSAGE))
 
     def _cannot_run(self, engine: Engine, command: do.RunStep) -> happened.Input | None:
         limit = self._limits.payload
@@ -127,7 +135,7 @@ class Replica:
         _, data = step_input(engine, command, self._run_id)
         return too_large(command, self.now, len(data), limit) if len(data) > limit else None
 
-    def _look(self, engine: Engine) -> None:
+    def _look(self, engine: Engine, *, by_message: bool) -> None:
         """What the boundary does after every input."""
         length, limits = self._length, self._limits
         if self._crossed:
@@ -135,8 +143,17 @@ class Replica:
         if not self._draining and length >= self._try_at and due(limits, length, self._size, self._suggested):
             self._draining = True
             self._feed(happened.Paused(self.now))
-        elif self._draining and not self._judging:
-            self._crossed = engine.run.scheduler.in_flight == 0 or overdue(limits, length, self._size)
+        if self._draining and (not by_message or engine.run.protocol < 3):
+            self._crossed = self._quiet(engine)
+
+    def _quiet(self, engine: Engine) -> bool:
+        busy = self._judging or (self._waited_for and engine.run.protocol >= 3)
+        return not busy and (engine.run.scheduler.in_flight == 0 or overdue(self._limits, self._length, self._size))
+
+    @property
+    def _closed(self) -> bool:
+        """Whether verdicts and timers are no longer taken: up to protocol 2, once the run is about to leave."""
+        return self._crossed and self._engine is not None and self._engine.run.protocol < 3
 
     def _resume(self) -> None:
         self._draining = self._crossed = False
