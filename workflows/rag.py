@@ -63,6 +63,8 @@ class Ask(StartEvent):
         assignee: the person or role that is asked to approve.
     """
 
+    from_outside = False
+
     question: str
     index: str = "default"
     passages: int = 5
@@ -76,11 +78,15 @@ class Ask(StartEvent):
 class Rewritten(Event):
     """The question and other ways to search for its answer, the question first."""
 
+    from_outside = False
+
     queries: list[str]
 
 
 class Search(Event):
     """Search by one strategy; `vectors` are those of the queries, packed, where it needs them."""
+
+    from_outside = False
 
     strategy: Strategy
     queries: list[str]
@@ -90,11 +96,15 @@ class Search(Event):
 class Candidates(Event):
     """What a search found for a reranker to choose from."""
 
+    from_outside = False
+
     passages: list[Passage]
 
 
 class Retrieved(Event):
     """What one strategy found, best first."""
+
+    from_outside = False
 
     strategy: Strategy
     passages: list[Passage]
@@ -102,6 +112,8 @@ class Retrieved(Event):
 
 class Drafted(Event):
     """One strategy's answer, with what it was made from."""
+
+    from_outside = False
 
     strategy: Strategy
     answer: Answer
@@ -113,6 +125,8 @@ class Evaluated(Event):
 
     `answer` has its citations resolved to `sources`; `passages` are all those that it was made from, best first.
     """
+
+    from_outside = False
 
     strategy: Strategy
     score: Score
@@ -126,6 +140,8 @@ class Evaluated(Event):
 
 class Compared(Event):
     """The best answer, the scores of all, best first, and where the answers differ."""
+
+    from_outside = False
 
     best: Evaluated
     scores: list[Score]
@@ -170,6 +186,8 @@ class RagResult(StopEvent):
     not hold the answer); `reason` says more. `published_to` is the file of a published answer. `statements`, `parts`
     and `disagreements` say how the answer was judged, by `judge`.
     """
+
+    from_outside = False
 
     status: Status
     question: str
