@@ -172,9 +172,8 @@ class LocalRun:
         self._inputs.clear()
         for task in self._tasks.values():
             task.cancel()
-        for sender in self._senders.values():
-            if not sender.done():
-                sender.set_exception(fault)
+        for sender in [sender for sender in self._senders.values() if not sender.done()]:
+            sender.set_exception(fault)
         self.engine.run.status = "failed"
         self.engine.run.let_go()
         if not self.ended.done():

@@ -16,7 +16,6 @@ from temporalio import workflow
 
 from everstep.engine import inputs as happened
 from everstep.engine.run import Run
-from everstep.errors import WorkflowConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +24,12 @@ class Limits:
 
     Attributes:
         continue_at_events: the length of a history at which a run continues as new; the hard limit is five times that.
-            At least 10: a run that only waits would else continue as new without end.
+            At least 10: a run that only waits would else continue as new again and again. Workers hold it against that.
         continue_at_bytes: the same of its size. At least 10,000.
         drain_seconds: how long to wait for running steps then; after that steps start again, and it tries later.
         heartbeat_seconds: after this much silence a worker counts as lost.
         payload: the server's limit for one payload, in bytes; None where external storage takes large ones.
         search_attributes: the server has `EverstepWaiting`; workers find out by themselves.
-
-    Raises:
-        WorkflowConfigurationError: a number with which no run could go on.
 
     Example:
         >>> Limits(heartbeat_seconds=5).heartbeat
@@ -47,15 +43,6 @@ class Limits:
     payload: int | None = 2_000_000
     search_attributes: bool = False
 
-    def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if value is not None and not value >= least:
-                raise WorkflowConfigurationError(
-                    f"Limits: {name}={value!r} is too small for runs to go on with; give at least {least:,}, or leave "
-                    f"it out: then it is {type(self).__dataclass_fields__[name].default:,}."
-                )
-
     @property
     def heartbeat(self) -> timedelta:
         """`heartbeat_seconds` as Temporal wants it."""
@@ -67,24 +54,8 @@ class Limits:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Limits:
-        """The inverse of `to_json`; what this version does not know is left out.
-
-        What was recorded is taken as it is: a run goes on with what it began with.
-        """
-        limits = cls.__new__(cls)
-        for name, field in cls.__dataclass_fields__.items():
-            object.__setattr__(limits, name, data.get(name, field.default))
-        return limits
-
-
-_LEAST: Mapping[str, float] = {
-    "continue_at_events": 10,
-    "continue_at_bytes": 10_000,
-    "drain_seconds": 0,
-    "heartbeat_seconds": 0.1,
-    "payload": 1_000,
-}
-"""The smallest values that are taken."""
+        """The inverse of `to_json`; what this version does not know is left out."""
+        return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})
 
 
 DRAIN = "drain"
