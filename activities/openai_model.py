@@ -95,7 +95,7 @@ class OpenAIModel(ABC):
             of tokens within JSON. ModelRefused: declined. And what activities.errors names for the server's failures.
         """
         form = None if schema is None else JsonForm.of(schema)
-        with LlmCall(self.model, messages, self._parameters(tools, form)) as call:
+        with LlmCall(self.model, messages, self._parameters(tools, form), tools) as call:
             answer = await self._ask(messages, tools, form, on_token)
             usage, said = answer.usage, answer.message
             call.answered(
@@ -103,7 +103,7 @@ class OpenAIModel(ABC):
                 prompt_tokens=usage.prompt_tokens,
                 completion_tokens=usage.completion_tokens,
                 model=answer.model,
-                tool_calls=[(called.tool_name, called.tool_kwargs) for called in said.tool_calls],
+                tool_calls=[(called.tool_name, called.tool_kwargs, called.tool_id) for called in said.tool_calls],
             )
             return answer
 

@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self, cast
+from typing import Any, Literal, NamedTuple, Self
 
-from everstep.observe import describe, names
+from everstep.observe import conversation, describe, names
 from everstep.observe.careful import careful
 from everstep.observe.meters import meters
 from everstep.observe.names import Kind
@@ -24,9 +24,6 @@ DOCUMENTS_SHOWN = 50
 
 MESSAGES_SHOWN = 50
 """How many messages of a conversation are told: the last ones."""
-
-
-_ANSWER = names.LLM_OUTPUT_MESSAGE.format(0)
 
 
 class Document(NamedTuple):
@@ -96,8 +93,12 @@ class LlmCall(_Call):
 
     Args:
         model: as asked for.
-        messages: the conversation: objects or mappings with ``role`` and ``content``.
+        messages: the conversation: objects or mappings with ``role`` and ``content``, and where tools are called with
+            ``tool_calls`` (of ``tool_name``, ``tool_kwargs`` and ``tool_id``) and ``tool_call_id``; told where contents
+            are.
         parameters: what else was asked for.
+        tools: what the model may ask to be called: objects with ``name``, ``description`` and ``parameters``, the JSON
+            Schema of the arguments; told where contents are.
 
     Example:
         >>> with LlmCall("gpt-4.1-mini", messages) as call:
@@ -105,23 +106,32 @@ class LlmCall(_Call):
         ...     call.answered(answer.text, prompt_tokens=answer.read, completion_tokens=answer.written)
     """
 
-    def __init__(self, model: str, messages: Sequence[Any] = (), parameters: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        messages: Sequence[Any] = (),
+        parameters: Mapping[str, Any] | None = None,
+        tools: Sequence[Any] = (),
+    ) -> None:
         super().__init__(f"chat {model}", "LLM", quiet=True)
         self._model = model
         self._messages = messages
         self._parameters = parameters
+        self._tools = tools
 
     def _asked(self, *, payloads: bool) -> dict[str, Any]:
         told: dict[str, Any] = {
             names.LLM_MODEL: self._model,
             names.LLM_PARAMETERS: json.dumps(self._parameters, default=str) if self._parameters else None,
-            names.INPUT_SIZE: sum(len(_text(message)) for message in self._messages),
+            names.INPUT_SIZE: sum(len(conversation.text(message)) for message in self._messages),
         }
         if payloads:
             for number, message in enumerate(self._messages[-MESSAGES_SHOWN:]):
-                told |= _message(names.LLM_INPUT_MESSAGE.format(number), _field(message, "role"), _text(message))
+                told |= conversation.message(number, message)
+            for number, tool in enumerate(self._tools):
+                told[names.LLM_TOOL.format(number)] = conversation.tool(tool)
             if self._messages:
-                told |= describe.content(names.INPUT, names.INPUT_TYPE, _text(self._messages[-1]))
+                told |= describe.content(names.INPUT, names.INPUT_TYPE, conversation.text(self._messages[-1]))
         return told
 
     def answered(
@@ -131,7 +141,7 @@ class LlmCall(_Call):
         prompt_tokens: int = 0,
         completion_tokens: int = 0,
         model: str = "",
-        tool_calls: Sequence[tuple[str, Any]] = (),
+        tool_calls: Sequence[tuple[str, Any] | tuple[str, Any, str]] = (),
     ) -> None:
         """What came back.
 
@@ -140,7 +150,7 @@ class LlmCall(_Call):
             prompt_tokens: how many were read.
             completion_tokens: how many were written.
             model: as the server names it.
-            tool_calls: the tools that the model wants to be called, each by name with its arguments.
+            tool_calls: the tools that the model wants to be called, each by name with its arguments, and with its id.
         """
         meters().tokens(model or self._model, prompt_tokens, completion_tokens)
         counts: dict[str, Any] = {
@@ -150,10 +160,10 @@ class LlmCall(_Call):
             names.LLM_TOTAL_TOKENS: prompt_tokens + completion_tokens,
         }
         self._tell(
-            counts | {names.OUTPUT_SIZE: len(text)} | _tools_asked(tool_calls),
-            message=lambda: _message(names.LLM_OUTPUT_MESSAGE.format(0), "assistant", text),
+            counts | {names.OUTPUT_SIZE: len(text)} | conversation.tools_asked(tool_calls),
+            message=lambda: conversation.answer(text),
             output=lambda: describe.content(names.OUTPUT, names.OUTPUT_TYPE, text),
-            arguments=lambda: _tool_arguments(tool_calls),
+            arguments=lambda: conversation.tool_arguments(tool_calls),
         )
 
 
@@ -332,35 +342,6 @@ class EvaluatorCall(_Call):
             }
         output = {"scores": dict(scores), "explanation": explanation}
         self._tell(told, output=lambda: describe.content(names.OUTPUT, names.OUTPUT_TYPE, output))
-
-
-def _text(message: Any) -> str:
-    return _field(message, "content")
-
-
-def _field(message: Any, name: str) -> str:
-    if isinstance(message, Mapping):
-        value: Any = cast("Mapping[str, Any]", message).get(name)
-    else:
-        value = getattr(message, name, None)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str) if value else ""
-
-
-def _message(at: str, role: str, text: str) -> dict[str, Any]:
-    return {at + names.MESSAGE_ROLE: role, at + names.MESSAGE_CONTENT: describe.shortened(text)}
-
-
-def _tools_asked(tool_calls: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    at = _ANSWER + names.MESSAGE_TOOL_NAME
-    return {at.format(number): name for number, (name, _) in enumerate(tool_calls)}
-
-
-def _tool_arguments(tool_calls: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    at = _ANSWER + names.MESSAGE_TOOL_ARGUMENTS
-    return {
-        at.format(number): describe.shortened(json.dumps(arguments, ensure_ascii=False, default=str))
-        for number, (_, arguments) in enumerate(tool_calls)
-    }
 
 
 def _ranked(at: str, documents: Sequence[Document]) -> dict[str, Any]:

@@ -83,12 +83,15 @@ class Replica:
 
     def fired(self, timer: str) -> None:
         """A timer fired, the engine's or one of workflow code."""
-        if timer == LEAVE:
-            if self._engine is not None and self._engine.run.active and self._draining and not self._crossed:
-                self._crossed = self._quiet(self._engine)
-        elif timer == DRAIN:
-            if self._draining and not self._crossed:
-                self._drained_too_long()
+        if timer in (DRAIN, LEAVE):
+            engine = self._engine
+            if engine is None or not engine.run.active or not self._draining or self._crossed:
+                return
+            if timer == DRAIN and not overdue(self._limits, self._length, self._size):
+                self._resume()
+            else:
+                self._drained = self._drained or timer == DRAIN
+                self._crossed = self._quiet(engine)
         elif timer != DEFERRED and not self._closed:
             self._feed(happened.TimerFired(self.now, timer))
 
@@ -157,14 +160,6 @@ class Replica:
     def _must_move(self, engine: Engine) -> bool:
         where = self._limits, self._length, self._size
         return overdue(*where) and (engine.run.protocol < 3 or self._drained or far_overdue(*where))
-
-    def _drained_too_long(self) -> None:
-        if not overdue(self._limits, self._length, self._size):
-            self._resume()
-            return
-        self._drained = True
-        if self._engine is not None and self._engine.run.active and self._engine.run.protocol >= 3:
-            self._look(self._engine, by_message=False)
 
     @property
     def _closed(self) -> bool:

@@ -84,11 +84,11 @@ def _wait_for(port: int) -> None:
 
 
 async def test_tools_are_called_by_http(address: str) -> None:
-    """The same, by an address."""
-    server = MCPServer("office", url=address, headers={"authorization": "Bearer k"}, only=["add"])
-    model = ScriptedModel(calls(("add", {"a": 1, "b": 2})), "Three.")
+    """The same, by an address; the headers it was given go with each call."""
+    server = MCPServer("office", url=address, headers={"authorization": "Bearer k"}, only=["add", "who"])
+    model = ScriptedModel(calls(("add", {"a": 1, "b": 2}), ("who", {})), "Three.")
     assert str(await AgentWorkflow.from_tools([server], model).run(user_msg="1 + 2?")) == "Three."
-    assert model.requests[1].said("tool") == ["3"]
+    assert model.requests[1].said("tool") == ["3", "Bearer k"]
     await server.aclose()
 
 

@@ -13,6 +13,7 @@ from activities.embeddings import OpenAIEmbedder
 from activities.errors import ModelRateLimited
 from activities.llm import OpenAIChat
 from everstep import Context, Workflow, catch_error, step
+from everstep.agent import ChatMessage, ToolMetadata, ToolSelection
 from everstep.events import Event, StartEvent, StepFailedEvent, StopEvent
 from everstep.observe import Document, EmbeddingCall, LlmCall, RerankerCall, RetrieverCall, ToolCall
 from tests.support.fake_openai import FakeOpenAI, rate_limited, text
@@ -69,6 +70,38 @@ async def test_calls_are_spans_of_their_kinds(traces: Traces) -> None:
     assert counts == [4, 2, 6]
     assert (tool["tool.name"], json.loads(tool["output.value"])) == ("refund", {"paid": True})
     assert len({one["session.id"] for one in (embedding, search, model, tool)}) == 1
+
+
+class Agent(Workflow):
+    """Asks a model that has called a tool and may call it again."""
+
+    @step
+    async def work(self, ev: StartEvent) -> StopEvent:
+        wanted = ToolSelection(tool_id="c1", tool_name="add", tool_kwargs={"a": 1})
+        messages = [
+            ChatMessage(role="assistant", tool_calls=[wanted]),
+            ChatMessage(role="tool", content="secret", tool_call_id="c1"),
+        ]
+        schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+        with LlmCall("m", messages, tools=[ToolMetadata(name="add", description="Adds.", parameters=schema)]) as model:
+            model.answered("", tool_calls=[("add", {"a": 2}, "c2")])
+        return StopEvent()
+
+
+async def test_calls_of_models_tell_of_tools(traces: Traces) -> None:
+    """Which tools there are, which were called with what, and which result is whose, as Phoenix shows them."""
+    await Agent().run()
+    told = traces.tree().under[0].under[0].attributes
+    called, result = (f"llm.input_messages.{number}.message." for number in (0, 1))
+    assert told[called + "tool_calls.0.tool_call.id"] == told[result + "tool_call_id"] == "c1"
+    assert told[called + "tool_calls.0.tool_call.function.name"] == "add"
+    assert json.loads(told[called + "tool_calls.0.tool_call.function.arguments"]) == {"a": 1}
+    assert told["llm.output_messages.0.message.tool_calls.0.tool_call.id"] == "c2"
+    offered = json.loads(told["llm.tools.0.tool.json_schema"])
+    assert (offered["type"], offered["function"]["name"], offered["function"]["description"]) == (
+        "function", "add", "Adds."
+    )  # fmt: skip
+    assert offered["function"]["parameters"]["properties"] == {"a": {"type": "integer"}}
 
 
 class Waits(Workflow):

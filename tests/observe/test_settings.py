@@ -134,7 +134,7 @@ _TRACED = """
 import asyncio, logging, sys
 from everstep import Workflow, step
 from everstep.events import StartEvent, StopEvent
-from everstep.observe import RunLogFilter
+from everstep.observe import Document, RetrieverCall, RunLogFilter
 
 logging.basicConfig(level=logging.INFO, handlers=[handler := logging.StreamHandler()])
 handler.addFilter(RunLogFilter())
@@ -142,6 +142,8 @@ handler.addFilter(RunLogFilter())
 class Hello(Workflow):
     @step
     async def greet(self, ev: StartEvent) -> StopEvent:
+        with RetrieverCall("search") as search:
+            search.found([Document(str(number), 0.5, "hello", "a.md") for number in range(50)])
         return StopEvent(result="hello")
 
 async def main():
@@ -155,9 +157,11 @@ def test_phoenix_settings_are_all_it_takes() -> None:
     """A program without a word about traces sends its spans, also those of its last moment, with key and project."""
     with OtlpReceiver() as collector:
         settings = {"PHOENIX_COLLECTOR_ENDPOINT": collector.url, "PHOENIX_API_KEY": "k", "PHOENIX_PROJECT_NAME": "mine"}
-        env = {**os.environ, **settings}
+        env = {**os.environ, **settings, "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "true"}
         subprocess.run([sys.executable, "-c", _TRACED], env=env, capture_output=True, timeout=60, check=True)
-    assert [span.name for span in collector.spans] == ["greet", "Hello"]
+    assert [span.name for span in collector.spans] == ["search", "greet", "Hello"]
+    search = collector.spans[0].attributes  # some 200: OpenTelemetry's default is 128, the last ones
+    assert (search["openinference.span.kind"], search["retrieval.documents.49.document.id"]) == ("RETRIEVER", "49")
     assert collector.headers["authorization"] == "Bearer k"
     assert {span.resource["openinference.project.name"] for span in collector.spans} == {"mine"}
 
@@ -178,4 +182,4 @@ def test_a_provider_of_the_program_is_used() -> None:
     """Who has set OpenTelemetry up by code needs no settings."""
     code = f"{_OWN}{_TRACED}print([span.name for span in spans.get_finished_spans()])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.strip() == "['greet', 'Hello']"
+    assert done.stdout.strip() == "['search', 'greet', 'Hello']"

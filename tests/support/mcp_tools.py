@@ -45,6 +45,12 @@ def fail(ctx: Context[Any]) -> str:
 
 
 @server.tool()
+def who(ctx: Context[Any]) -> str:
+    """Tell how the caller has said who it is."""
+    return (ctx.headers or {}).get("authorization", "nobody")
+
+
+@server.tool()
 def die(ctx: Context[Any]) -> str:
     """End the server."""
     note("die", ctx)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
 from everstep.errors import MissingExtraError, WorkflowConfigurationError
@@ -18,6 +19,10 @@ from everstep.observe.otel.spans import Spans
 from everstep.observe.settings import TraceSettings
 
 _log = logging.getLogger("everstep.observe")
+
+ATTRIBUTES = 10_000
+"""How many attributes a span may have, unless the environment says. OpenTelemetry's own default of 128 is less than a
+search with fifty documents has, and drops the first ones, such as the kind of the span."""
 
 
 def tracing(settings: TraceSettings | None, *, payloads: bool) -> Spans | None:
@@ -33,7 +38,7 @@ def tracing(settings: TraceSettings | None, *, payloads: bool) -> Spans | None:
         return spans_of(present, payloads=payloads)
     if settings is None:
         return None
-    provider = TracerProvider(resource=_resource(settings))
+    provider = TracerProvider(resource=_resource(settings), span_limits=_limits())
     for name in settings.exporters:
         provider.add_span_processor(
             BatchSpanProcessor(_exporter(name, settings), schedule_delay_millis=settings.delay_ms)
@@ -46,6 +51,11 @@ def tracing(settings: TraceSettings | None, *, payloads: bool) -> Spans | None:
 def spans_of(provider: TracerProvider, *, payloads: bool) -> Spans:
     """Spans that go to this provider."""
     return Spans(provider, payloads=payloads)
+
+
+def _limits() -> SpanLimits:
+    told = ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT")
+    return SpanLimits(max_span_attributes=None if any(map(os.environ.get, told)) else ATTRIBUTES)
 
 
 def _resource(settings: TraceSettings) -> Resource:
