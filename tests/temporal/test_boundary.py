@@ -135,7 +135,7 @@ async def test_a_long_step_delays_the_boundary_and_the_run_goes_on(client: Clien
 @pytest.mark.slow
 async def test_past_the_hard_limit_a_running_step_moves_to_the_next_execution(client: Client, task_queue: str) -> None:
     """It runs again behind the boundary, and has failed nothing."""
-    limits = Limits(continue_at_events=40, drain_seconds=0.2, heartbeat_seconds=1)
+    limits = Limits(continue_at_events=40, drain_seconds=0.1, heartbeat_seconds=1)
     async with serving(client, [LongAndShort], task_queue=task_queue, limits=limits):
         handler = await _run(client, task_queue, "LongAndShort", {"seconds": 300})
         await until(handler.requests, within=60)
