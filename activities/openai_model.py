@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from activities.errors import ModelOutputInvalid, ModelTimeout
 from activities.openai_access import OpenAIAccess, translated
 from activities.partial_answer import PartialAnswer
+from activities.spending import spend
 from activities.strict_schema import JsonForm
 from everstep.agent import ChatAnswer, ChatMessage, ToolMetadata, Usage
 from everstep.observe import LlmCall
@@ -98,6 +99,7 @@ class OpenAIModel(ABC):
         with LlmCall(self.model, messages, self._parameters(tools, form), tools) as call:
             answer = await self._ask(messages, tools, form, on_token)
             usage, said = answer.usage, answer.message
+            spend(usage)
             call.answered(
                 said.content,
                 prompt_tokens=usage.prompt_tokens,

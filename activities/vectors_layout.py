@@ -6,7 +6,7 @@ folder is indexed again, and are then replaced.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal
@@ -75,6 +75,11 @@ class Where:
 
     under: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, asked: Mapping[str, Any]) -> Where:
+        """As a question says; one that an older version took down has no word on it."""
+        return cls(tuple(asked.get("folders", ())), tuple(asked.get("types", ())))
 
     def __bool__(self) -> bool:
         return bool(self.fields)

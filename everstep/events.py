@@ -146,7 +146,8 @@ class HumanResponseEvent(Event):
 
     Attributes:
         request_id: the request that it answers; needed only while the run has several open.
-        expired: set by everstep when nobody answered in time and the flow has no step for `InputExpiredEvent`.
+        expired: set by everstep when nobody answered in time and the flow has no step for `InputExpiredEvent`; whoever
+            answers cannot say it.
     """
 
     request_id: str | None = None
@@ -166,6 +167,8 @@ class InputExpiredEvent(Event):
         due: when it was due.
         question: the fields and keys of the `InputRequiredEvent`.
     """
+
+    from_outside = False
 
     request_id: str
     step_name: str
@@ -257,6 +260,8 @@ class StepFailedEvent(Event):
         traceback: the traceback of the last attempt, as text.
     """
 
+    from_outside = False
+
     step_name: str
     input_event: SerializableEvent
     exception: SerializableException
@@ -284,6 +289,8 @@ class WorkflowFailedEvent(StopEvent):
         traceback: the traceback of the last attempt, as text.
     """
 
+    from_outside = False
+
     step_name: str
     exception: SerializableException
     attempts: int | None = None
@@ -301,6 +308,8 @@ class WorkflowTimedOutEvent(StopEvent):
         active_steps: the steps that were running or queued then.
     """
 
+    from_outside = False
+
     timeout: float
     active_steps: list[str]
 
@@ -308,9 +317,13 @@ class WorkflowTimedOutEvent(StopEvent):
 class WorkflowCancelledEvent(StopEvent):
     """Published when a run was cancelled from outside."""
 
+    from_outside = False
+
 
 class InternalDispatchEvent(Event):
     """The root of the notices about a run's inner life; streamed to those who ask for internal events."""
+
+    from_outside = False
 
 
 class WorkflowIdleEvent(InternalDispatchEvent):

@@ -19,6 +19,7 @@ from everstep.events import Event, InputRequiredEvent, event_ancestors, event_fr
 from everstep.exception_data import exception_text
 from everstep.flow.compile import FlowTypes, flow_types, former_steps, step_specs
 from everstep.observe.here import Here, here
+from everstep.outside import not_from_outside
 from everstep.passes import Pass
 from everstep.resource_pool import ResourcePool
 from everstep.retry_policy import RetryInfo
@@ -122,8 +123,10 @@ class Invoker:
             if call.unjudged:
                 return Outcome(unfit=exception_text(error))
             raise EventRejectedError(f"step {step!r} cannot take its event: {error}") from error
-        if call.unjudged and (fault := next(filter(None, map(only_from_steps, given.values())), None)):
-            return Outcome(unfit=fault)
+        if call.unjudged:
+            for event in given.values():
+                if (fault := not_from_outside(self.flow.definition, event)) is not None:
+                    return Outcome(unfit=fault)
         this = Pass(step, call.record, may_wait=not spec.options.local)
         only = given[spec.parameters[0].name] if len(given) == 1 else None
         collected = only if isinstance(only, Event) else None
@@ -278,14 +281,6 @@ def _placed(spec: StepSpec, events: Sequence[Event]) -> dict[str, Any]:
             return {}
         out[name] = event
     return out
-
-
-def only_from_steps(event: Event) -> str | None:
-    """Why an event is not taken from outside, or None."""
-    cls = type(event)
-    if cls.from_outside:
-        return None
-    return f"{event_name(cls)} comes from the flow's own steps only (from_outside=False); it is not taken from outside"
 
 
 def _suspended(this: Pass, context: Context[Any]) -> Outcome:

@@ -13,7 +13,8 @@ from everstep.engine.messages import Envelope
 from everstep.errors import EverstepError
 from everstep.events import Event
 from everstep.exception_data import exception_text
-from everstep.invoke import Invoker, only_from_steps
+from everstep.invoke import Invoker
+from everstep.outside import not_from_outside
 
 
 def judge(
@@ -24,18 +25,21 @@ def judge(
     *,
     waited: bool = False,
     question: Envelope | None = None,
+    outside: bool = True,
 ) -> Verdict:
     """The verdict on one message: the event of the first of `types` that can be built from `data`, or why none can.
 
     `waited`: a step waits for such an event, so its class need not stand in a signature. `question`: what it answers,
-    where the flow holds answers against that; see `Workflow`.
+    where the flow holds answers against that; see `Workflow`. `outside`: somebody sent it.
     """
     reasons: list[str] = []
     for name in types:
         try:
             built = invoker.decode(Envelope(name, data), waited=waited)
             event = invoker.encode(built)
-            fault = only_from_steps(built) if question is None else _misfit(invoker, question, built)
+            fault = not_from_outside(invoker.flow.definition, built, sent=outside)
+            if fault is None and question is not None:
+                fault = _misfit(invoker, question, built)
             if fault is None:
                 return Verdict(message, event)
             reasons.append(fault)

@@ -79,6 +79,8 @@ class ExtractFolder(StartEvent):
         assignee: the person or role that is asked.
     """
 
+    from_outside = False
+
     folder: str
     model: str | dict[str, Any]
     paths: list[str] = Field(default_factory=lambda: ["."])
@@ -93,11 +95,15 @@ class ExtractFolder(StartEvent):
 class ExtractFile(Event):
     """A document whose records are wanted."""
 
+    from_outside = False
+
     source: str
 
 
 class Drafted(Event):
     """The records of a document as the chat model wrote them."""
+
+    from_outside = False
 
     facts: Facts
     draft: Draft
@@ -106,12 +112,16 @@ class Drafted(Event):
 class Correct(Event):
     """A draft that is to be written anew."""
 
+    from_outside = False
+
     facts: Facts
     correction: Correction
 
 
 class RecordWrong(Event):
     """A record that a person is to mend. `number` counts a document's records from 1, `of` is how many it has."""
+
+    from_outside = False
 
     facts: Facts
     number: int
@@ -123,6 +133,8 @@ class RecordWrong(Event):
 
 class RecordSettled(Event):
     """A record that nothing more happens to. One with faults was not mended; one that is dropped is none."""
+
+    from_outside = False
 
     facts: Facts
     number: int
@@ -175,12 +187,16 @@ class MendRecord(InputRequiredEvent):
 class DocumentDone(Event):
     """A document is settled; its result is kept in a file."""
 
+    from_outside = False
+
     source: str
     outcome: Outcome
 
 
 class ScanOn(Event):
     """Go on with the walk through the folder behind this source."""
+
+    from_outside = False
 
     after: str
 

@@ -22,6 +22,7 @@ from activities.packed import pack
 from activities.retries import RETRIES
 from activities.scores import Score, differences, score_of, scores_among
 from activities.searching import places_of, searched
+from activities.spending import Usage, spending, spent
 from activities.vectors import Passage
 from activities.vectors_layout import Where
 from everstep import Context, Workflow, step
@@ -63,6 +64,8 @@ class Ask(StartEvent):
         assignee: the person or role that is asked to approve.
     """
 
+    from_outside = False
+
     question: str
     index: str = "default"
     passages: int = 5
@@ -76,11 +79,15 @@ class Ask(StartEvent):
 class Rewritten(Event):
     """The question and other ways to search for its answer, the question first."""
 
+    from_outside = False
+
     queries: list[str]
 
 
 class Search(Event):
     """Search by one strategy; `vectors` are those of the queries, packed, where it needs them."""
+
+    from_outside = False
 
     strategy: Strategy
     queries: list[str]
@@ -90,11 +97,15 @@ class Search(Event):
 class Candidates(Event):
     """What a search found for a reranker to choose from."""
 
+    from_outside = False
+
     passages: list[Passage]
 
 
 class Retrieved(Event):
     """What one strategy found, best first."""
+
+    from_outside = False
 
     strategy: Strategy
     passages: list[Passage]
@@ -102,6 +113,8 @@ class Retrieved(Event):
 
 class Drafted(Event):
     """One strategy's answer, with what it was made from."""
+
+    from_outside = False
 
     strategy: Strategy
     answer: Answer
@@ -113,6 +126,8 @@ class Evaluated(Event):
 
     `answer` has its citations resolved to `sources`; `passages` are all those that it was made from, best first.
     """
+
+    from_outside = False
 
     strategy: Strategy
     score: Score
@@ -126,6 +141,8 @@ class Evaluated(Event):
 
 class Compared(Event):
     """The best answer, the scores of all, best first, and where the answers differ."""
+
+    from_outside = False
 
     best: Evaluated
     scores: list[Score]
@@ -168,8 +185,10 @@ class RagResult(StopEvent):
 
     `status` is published, rejected by the person, expired (nobody approved in time), or unanswered (the documents do
     not hold the answer); `reason` says more. `published_to` is the file of a published answer. `statements`, `parts`
-    and `disagreements` say how the answer was judged, by `judge`.
+    and `disagreements` say how the answer was judged, by `judge`. `usage` is the tokens of all its calls of models.
     """
+
+    from_outside = False
 
     status: Status
     question: str
@@ -184,6 +203,7 @@ class RagResult(StopEvent):
     published_to: str = ""
     model: str = ""
     judge: str = ""
+    usage: Usage = Usage()
 
 
 class RagFlow(Workflow):
@@ -222,7 +242,8 @@ class RagFlow(Workflow):
         ctx.write_event_to_stream(RagProgress(stage="rewrite", text=answerer.describe()))
         if not ev.question.strip():
             return await _unanswered(ctx, "The question is empty: ask something.")
-        queries = await answerer.rewrite(ev.question)
+        async with spending(ctx, "rewrite"):
+            queries = await answerer.rewrite(ev.question)
         ctx.write_event_to_stream(RagProgress(stage="rewrite", text=" | ".join(queries)))
         return Rewritten(queries=queries)
 
@@ -247,7 +268,7 @@ class RagFlow(Workflow):
     async def search(self, ctx: Context, ev: Search) -> Retrieved | Candidates:
         """Find passages by one strategy, for all the queries."""
         ask: dict[str, Any] = await ctx.store.get("ask")
-        where = _where(ask)
+        where = Where.of(ask)
         limit = CANDIDATES if ev.strategy == "reranked" else _passages(ask)
         await self.knowledge.load(ask["index"])
         store = self.knowledge.index(ask["index"])
@@ -264,7 +285,8 @@ class RagFlow(Workflow):
         ask: dict[str, Any] = await ctx.store.get("ask")
         best = ev.passages[: _passages(ask)]
         if kind and ev.passages:
-            best = await self.knowledge.reranker(kind).rerank(ask["question"], ev.passages, _passages(ask))
+            async with spending(ctx, "rerank"):
+                best = await self.knowledge.reranker(kind).rerank(ask["question"], ev.passages, _passages(ask))
         ctx.write_event_to_stream(RagProgress(stage="rerank", strategy="reranked", text=places_of(best)))
         return Retrieved(strategy="reranked", passages=best)
 
@@ -280,7 +302,8 @@ class RagFlow(Workflow):
         """Answer from the passages of one strategy."""
         await self.knowledge.load()
         question: str = await ctx.store.get("ask.question")
-        answer, passages = await answer_from(self.knowledge.answerer, question, ev.passages)
+        async with spending(ctx, f"answer-{ev.strategy}"):
+            answer, passages = await answer_from(self.knowledge.answerer, question, ev.passages)
         text = answer.text.replace("\n", " ")
         ctx.write_event_to_stream(RagProgress(stage="answer", strategy=ev.strategy, text=text[:200]))
         return Drafted(strategy=ev.strategy, answer=answer, passages=list(passages))
@@ -289,7 +312,9 @@ class RagFlow(Workflow):
     async def evaluate(self, ctx: Context, ev: Drafted) -> Evaluated:
         """Judge one answer: is each statement borne out by its sources? Is every part of the question answered?"""
         await self.knowledge.load()
-        verdict = await self.knowledge.judge.evaluate(await ctx.store.get("ask.question"), ev.answer, ev.passages)
+        question: str = await ctx.store.get("ask.question")
+        async with spending(ctx, f"evaluate-{ev.strategy}"):
+            verdict = await self.knowledge.judge.evaluate(question, ev.answer, ev.passages)
         answer, sources = with_sources(ev.answer, ev.passages)
         evaluated = Evaluated(
             strategy=ev.strategy,
@@ -311,7 +336,8 @@ class RagFlow(Workflow):
         await self.knowledge.load()
         question: str = await ctx.store.get("ask.question")
         told = {ev.strategy: [one.text for one in ev.statements] for ev in evs if ev.statements}
-        found = await self.knowledge.judge.compare(question, told)
+        async with spending(ctx, "compare"):
+            found = await self.knowledge.judge.compare(question, told)
         ctx.write_event_to_stream(RagProgress(stage="compare", text=differences(found)))
         scores = scores_among([ev.score for ev in evs], {ev.strategy: ev.statements for ev in evs}, found)
         ranked = [ev.model_copy(update={"score": score}) for ev, score in zip(evs, scores, strict=True)]
@@ -326,8 +352,8 @@ class RagFlow(Workflow):
         judged = {"disagreements": ev.disagreements, "judge": best.judge}
         await ctx.store.set("judged", {"scores": scores, **judged})
         if not best.score.found or best.score.score == 0:
-            if not best.passages and _where(ask):
-                return await _unanswered(ctx, f"The index {ask['index']!r} has nothing in {_where(ask)}: look wider.")
+            if not best.passages and Where.of(ask):
+                return await _unanswered(ctx, f"The index {ask['index']!r} has nothing in {Where.of(ask)}: look wider.")
             return await _unanswered(ctx, f"The documents do not hold the answer. {best.score.remarks}".strip())
         draft: dict[str, Any] = {"answer": best.answer, "sources": best.sources, "strategy": best.strategy}
         draft["statements"] = best.statements
@@ -372,11 +398,6 @@ def _passages(ask: dict[str, Any]) -> int:
     return min(max(int(ask["passages"]), 1), 20)
 
 
-def _where(ask: dict[str, Any]) -> Where:
-    """Where to look; a run that an older version began has no word on it."""
-    return Where(tuple(ask.get("folders", ())), tuple(ask.get("types", ())))
-
-
 async def _unanswered(ctx: Context, reason: str) -> RagResult:
     return await _ended(ctx, "unanswered", reason)
 
@@ -389,6 +410,7 @@ async def _ended(ctx: Context, status: Status, reason: str) -> RagResult:
         reason=reason,
         question=await ctx.store.get("ask.question"),
         model=await ctx.store.get("model"),
+        usage=await spent(ctx),
         **await ctx.store.get("judged", default={}),
         **draft,
     )

@@ -148,6 +148,14 @@ def over(run: Run) -> str:
     return f"the run of {run.definition.name} {how}; it takes no more messages"
 
 
+def closed(request: Request) -> str:
+    """Why a request that is not open takes no answer."""
+    if request.status == "expired" or request.overdue:
+        return f"request {request.id} was due at {iso(request.due_at or request.asked_at)}; this answer came too late"
+    who = f" by {request.answered_by}" if request.answered_by else ""
+    return f"request {request.id} was already answered at {iso(request.answered_at or request.asked_at)}{who}"
+
+
 def iso(seconds: float) -> str:
     """Epoch seconds for a sentence: ISO 8601, to the second."""
     return datetime.fromisoformat(timestamp(seconds)).isoformat(timespec="seconds")

@@ -53,7 +53,8 @@ class JudgeMessage:
     """Have the user's types judge a message: one of `types` (the first that fits is meant), built from `data`.
 
     `waited`: a step of the flow waits for an event of this type; no step needs to name it in its signature.
-    `question`: what it answers, where the flow holds answers against that.
+    `question`: what it answers, where the flow holds answers against that. `outside`: somebody sent it; the engine made
+    an answer that says that nobody answered in time.
     """
 
     message: int
@@ -61,6 +62,7 @@ class JudgeMessage:
     data: Mapping[str, Any]
     waited: bool = False
     question: Envelope | None = None
+    outside: bool = True
 
 
 @dataclass(frozen=True, slots=True)

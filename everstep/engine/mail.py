@@ -10,7 +10,7 @@ from itertools import chain, islice
 from typing import Any, cast
 
 from everstep.engine import children, waits
-from everstep.engine.asking import accept, close, due_timer, iso, over, record_refusal, refuse, reply, was_asked
+from everstep.engine.asking import accept, close, closed, due_timer, iso, over, record_refusal, refuse, reply, was_asked
 from everstep.engine.commands import FailRun, JudgeMessage, SetTimer
 from everstep.engine.delivery import deliver, fail, release, spawn
 from everstep.engine.inputs import MessageMalformed, MessageReceived, MessagesJudged, Verdict
@@ -139,12 +139,14 @@ def _fault(message: MessageReceived) -> str | None:
 
 
 def _is_answer(run: Run, message: MessageReceived) -> bool:
-    """Answers sent as plain events are answers too, wherever the flow asks by requests."""
+    """Answers sent as plain events are answers too, wherever the flow asks by requests; also those for one step."""
     if message.answer:
         return True
-    if message.type is None or message.step is not None:
+    if message.type is None:
         return False
-    if _answers_below(run, message, message.type):
+    if message.step is not None and (run.protocol < 3 or message.step not in run.definition.steps):
+        return False
+    if message.step is None and _answers_below(run, message, message.type):
         return True
     if not (run.asks_people or run.requests or run.family.requests):
         return False
@@ -194,10 +196,11 @@ def _judgement(run: Run, entry: Message) -> JudgeMessage:
     question = None
     if run.definition.checks_answers and entry.request in run.requests and not entry.expiry:
         question = run.requests[entry.request].question
-    return JudgeMessage(entry.id, entry.types, entry.data, entry.waited, question)
+    return JudgeMessage(entry.id, entry.types, entry.data, entry.waited, question, not entry.expiry)
 
 
 def _receive_event(run: Run, entry: Message, type_name: str | None) -> None:
+    entry.request = None  # only an answer closes a request, whatever an event names
     if type_name is None:
         refuse(run, entry, 'the event names no type; send {"type": …, "data": {…}}')
     elif entry.step is not None and entry.step not in run.definition.steps:
@@ -236,7 +239,7 @@ def _answer_own(run: Run, entry: Message, request_id: str, type_name: str | None
         reason = f"there is no request {request_id!r}; open are: {_open_names(run)}"
         _refuse_unless_early(run, entry, type_name, reason, request_id)
     elif request.status != "open" or request.overdue:
-        refuse(run, entry, _closed(request))
+        refuse(run, entry, closed(request))
     elif type_name is not None and not _answers(run, type_name, request):
         refuse(run, entry, f"{type_name} does not answer request {request.id}; it takes {_names(request.answers)}")
     elif not request.answers and type_name is None:
@@ -286,7 +289,7 @@ def _answer(run: Run, message: Message, request: Request, verdict: Verdict) -> N
         _expired_answer(run, request, verdict)
         return
     if request.status != "open":
-        refuse(run, message, _closed(request))
+        refuse(run, message, closed(request))
     elif verdict.event is None:
         refuse(run, message, verdict.reason)
     elif (waiter := waits.waiter_of(run, request)) is not None:
@@ -295,14 +298,14 @@ def _answer(run: Run, message: Message, request: Request, verdict: Verdict) -> N
             waits.answer(run, waiter, verdict.event, message.by)
             return
         refuse(run, message, _not_required(request, waiter))
-    elif not _deliverable(run, verdict.event, None):
-        refuse(run, message, _no_taker(run, verdict.event.type, None))
+    elif not _deliverable(run, verdict.event, message.step):
+        refuse(run, message, _no_taker(run, verdict.event.type, message.step))
     else:
         request.status = "answered"
         request.answer, request.answered_by, request.answered_at = verdict.event, message.by, run.now
         close(run, request)
         accept(run, message)
-        deliver(run, verdict.event, request.scope, request.recoveries)
+        deliver(run, verdict.event, request.scope, request.recoveries, message.step)
         if run.active:
             release(run, request.scope)
         return
@@ -392,13 +395,6 @@ def _open_names(run: Run) -> str:
     named = list(islice(chain(run.open_requests, below), NAMES_SHOWN))
     more = len(run.open_requests) + len(below) - len(named)
     return ", ".join(named) + (f" and {more} more" if more else "")
-
-
-def _closed(request: Request) -> str:
-    if request.status == "expired" or request.overdue:
-        return f"request {request.id} was due at {iso(request.due_at or request.asked_at)}; this answer came too late"
-    who = f" by {request.answered_by}" if request.answered_by else ""
-    return f"request {request.id} was already answered at {iso(request.answered_at or request.asked_at)}{who}"
 
 
 def _names(names: Collection[str]) -> str:

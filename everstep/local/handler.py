@@ -65,8 +65,7 @@ class LocalHandler(WorkflowHandler):
 
     async def send_event(self, event: Event, step: str | None = None) -> None:
         envelope = self._run.invoker.encode(event)
-        request = envelope.data.get("request_id") if step is None else None
-        await self._run.send(envelope.data, type_name=envelope.type, answer=False, request=request, step=step)
+        await self._run.send(envelope.data, type_name=envelope.type, answer=False, step=step)
 
     async def respond(
         self, answer: Event | Mapping[str, Any], *, request: str | None = None, by: str | None = None

@@ -219,7 +219,13 @@ class LocalRun:
     @_carry_out.register
     def _(self, command: do.JudgeMessage) -> None:
         verdict = judge(
-            self.invoker, command.message, command.types, command.data, waited=command.waited, question=command.question
+            self.invoker,
+            command.message,
+            command.types,
+            command.data,
+            waited=command.waited,
+            question=command.question,
+            outside=command.outside,
         )
         self._inputs.append(happened.MessagesJudged(self._clock(), [verdict]))
 

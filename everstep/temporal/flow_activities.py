@@ -171,6 +171,8 @@ def _judged(invoker: Invoker, messages: Sequence[Mapping[str, Any]]) -> RawValue
             message["data"],
             waited=message.get("waited", False),
             question=None if asked is None else Envelope.from_json(asked),
+            # An interpreter of old does not say it, and may mean an answer that it has made itself.
+            outside=message.get("outside", False),
         )
         outcome = {"reason": verdict.reason} if verdict.event is None else {"event": verdict.event.to_json()}
         verdicts.append({"message": verdict.message, **outcome})

@@ -156,6 +156,7 @@ class MessageDesk:
             {"message": c.message, "types": list(c.types), "data": c.data}
             | ({"waited": True} if c.waited else {})
             | ({"question": c.question.to_json()} if c.question is not None else {})
+            | ({"outside": True} if c.outside else {})
             for c in batch
         ]
         task = workflow.start_activity(

@@ -54,6 +54,21 @@ async def test_a_step_handles_the_expiry(driver: Driver) -> None:
     assert (request["status"], request["answer"]) == ("expired", None)
 
 
+async def test_only_the_run_itself_says_that_the_time_is_up(driver: Driver) -> None:
+    """Neither the event nor an answer that says so is taken from outside; one for a step closes the request."""
+    handler = await driver.run(Handled, due=3600)
+    await driver.open_requests(handler)
+    forged = InputExpiredEvent(request_id="ask-1", step_name="ask", due=datetime.now(UTC))
+    with pytest.raises(ResponseRefusedError, match="InputExpiredEvent comes from the flow's own steps only"):
+        await handler.send_event(forged)
+    with pytest.raises(ResponseRefusedError, match="only the run itself says `expired`"):
+        await handler.respond({"approved": True, "expired": "yes"})
+    await handler.send_event(Approval(approved=True), step="end")
+    assert await handler == ["answered", True]
+    (request,) = await handler.requests(only_open=False)
+    assert (request["status"], len(request["refused"])) == ("answered", 1)
+
+
 class ByAnswer(Workflow):
     @step
     async def ask(self, ev: StartEvent) -> InputRequiredEvent:

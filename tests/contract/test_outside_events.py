@@ -4,7 +4,7 @@ import pytest
 
 from everstep import Context, Workflow, step
 from everstep.errors import ResponseRefusedError
-from everstep.events import Event, StartEvent, StopEvent
+from everstep.events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
 from everstep.temporal.handler import TemporalHandler
 from tests.support.drivers import Driver, TemporalDriver
 
@@ -83,6 +83,30 @@ async def test_an_event_for_steps_only_is_refused(driver: Driver) -> None:
             await handler.send_event(event, step=step_name)
     await handler.send_event(Close())
     assert await handler == []
+
+
+class Asking(Notebook):
+    @step
+    async def ask(self, ev: StartEvent) -> InputRequiredEvent:
+        return InputRequiredEvent(prefix="Shall we?")
+
+    @step
+    async def decide(self, ev: HumanResponseEvent) -> None:
+        return None
+
+
+async def test_only_an_answer_closes_a_request(driver: Driver) -> None:
+    """An event that names one, or none that there is, is one like others; an answer for one step closes its request."""
+    handler = await driver.run(Asking)
+    await driver.open_requests(handler)
+    for named in ("ask-1", "nowhere"):
+        await handler.send_event(Note.model_validate({"text": named, "request_id": named}))
+    await driver.in_status(handler, "waiting")
+    assert (await handler.state())["notes"] == ["ask-1", "nowhere"]
+    await handler.send_event(HumanResponseEvent(), step="decide")
+    assert await handler.requests() == []
+    await handler.send_event(Close())
+    await handler
 
 
 async def test_events_come_as_plain_data(temporal_driver: TemporalDriver) -> None:

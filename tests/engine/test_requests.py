@@ -9,7 +9,7 @@ from everstep.engine.asking import CLOSED_REQUESTS_KEPT
 from everstep.engine.commands import CancelTimer, CompleteRun, FailRun, JudgeMessage, ReplyToMessage, SetTimer
 from everstep.engine.inputs import MessageMalformed, MessageReceived, MessagesJudged, Verdict
 from everstep.engine.messages import Envelope
-from everstep.flow.definition import EventDefinition
+from everstep.flow.definition import PROTOCOL, EventDefinition
 from tests.support.engine_driver import Driver, event, flow, judging, of, step
 
 BASES = {
@@ -20,7 +20,9 @@ BASES = {
 }
 
 
-def asking(count: int = 1, *more: Any, response: str | None = "Reply", **due: float) -> Driver:
+def asking(
+    count: int = 1, *more: Any, response: str | None = "Reply", protocol: int = PROTOCOL, **due: float
+) -> Driver:
     """A run that waits for the answers to `count` questions."""
     ask = EventDefinition("Ask", ("InputRequiredEvent", "Event"), response=response)
     run = Driver(
@@ -30,6 +32,7 @@ def asking(count: int = 1, *more: Any, response: str | None = "Reply", **due: fl
             *more,
             bases=BASES,
             events={"Ask": ask},
+            protocol=protocol,
         )
     )
     run.start()
@@ -282,6 +285,25 @@ def test_expiry_is_an_answer_where_no_step_takes_the_event() -> None:
     assert (judged.types, judged.data) == (("Reply",), {"request_id": "begin-1", "expired": True})
     assert of(run.judge(), ReplyToMessage) == []
     assert run.names() == ["answered"]
+
+
+def test_only_the_engine_s_own_answer_says_so() -> None:
+    """Whoever judges is told which one that is, also when it is asked again behind a boundary."""
+    run = asking(due_in=60.0)
+    assert [one.outside for one in judging(run.respond({"expired": True}))] == [True]
+    run.judge("no")
+    assert [one.outside for one in judging(run.fire("due:begin-1", 60.0))] == [False]
+    assert [one.outside for one in judging(run.crash())] == [False]
+
+
+@pytest.mark.parametrize(("protocol", "status"), [(2, "open"), (3, "answered")])
+def test_an_answer_for_one_step_is_an_answer(protocol: int, status: str) -> None:
+    """It closes the request; runs of an older protocol go on taking it as an event."""
+    run = asking(2, step("later", "Reply"), protocol=protocol)
+    run.send("Reply", {"request_id": "begin-2"}, step="later")
+    run.judge()
+    assert run.names()[-1] == "later"
+    assert request(run, 2)["status"] == status
 
 
 def test_expiry_that_nothing_can_take_fails_the_run() -> None:

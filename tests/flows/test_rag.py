@@ -35,6 +35,7 @@ from tests.support.fake_openai import (
     refusal,
     text,
 )
+from tests.support.openai_wire import prompt_tokens
 from tests.support.rag_model import kind_of, play, verdict
 from tests.support.traced import traced
 from workflows.indexing import IndexFlow
@@ -127,6 +128,21 @@ async def test_an_answer_without_a_decision_is_refused(indexed: Knowledge, outbo
         await handler.respond({"comment": "hm"})
     await handler.respond({"approved": False})
     assert (await handler).status == "rejected"
+
+
+async def test_the_tokens_of_all_calls_are_counted(indexed: Knowledge, outbox: Outbox, model: FakeOpenAI) -> None:
+    """Of steps side by side too, and of an answer of the wrong form that was asked for again."""
+    wrong = [text("Well, it depends.")]
+
+    def responder(request: RecordedRequest) -> Reply:
+        return wrong.pop() if wrong and kind_of(request) == "judge" else play(request)
+
+    model.responder = responder
+    result = await answered(RagFlow(indexed, outbox), QUESTION, approved=True)
+    sent = model.requests_to("/chat/completions")
+    assert [kind_of(each) for each in sent].count("judge") == 4
+    assert result.usage.prompt_tokens == sum(prompt_tokens(each.body) for each in sent)
+    assert result.usage.completion_tokens > 0
 
 
 async def test_each_strategy_is_searched_answered_and_judged(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,20 @@ import pytest
 
 from activities.errors import LedgerUnavailable
 from activities.ledger import Ledger, Payment
+from everstep import Context, step
 from everstep.errors import ResponseRefusedError, WorkflowRuntimeError
+from everstep.events import Event, InputExpiredEvent, StopEvent
 from everstep.handler import WorkflowHandler
-from workflows.approval import RefundApproval, RefundFlow, RefundPolicy, RefundResult, money
+from workflows.approval import (
+    RefundApproval,
+    RefundCleared,
+    RefundDecision,
+    RefundFlow,
+    RefundPolicy,
+    RefundRequest,
+    RefundResult,
+    money,
+)
 
 SMALL: dict[str, Any] = {"order_id": "A-1001", "amount_cents": 4_200, "reason": "arrived broken", "customer": "Ann"}
 LARGE: dict[str, Any] = {**SMALL, "amount_cents": 42_000}
@@ -125,6 +138,66 @@ async def test_an_order_without_its_fields_does_not_start() -> None:
     """A request that lacks fields is refused where it is made, naming them."""
     with pytest.raises(WorkflowRuntimeError, match="amount_cents"):
         RefundFlow().run(order_id="A-1001")
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        RefundCleared(why="me"),
+        RefundRequest(**{**SMALL, "reason": "another"}),
+        RefundResult(status="paid", reason="me", order_id="A-1001", amount_cents=1),
+        StopEvent(result="paid"),
+        InputExpiredEvent(request_id="check-1", step_name="check", due=datetime.now(UTC)),
+        RefundDecision(approved=True, expired=True),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+async def test_nobody_outside_decides_but_by_an_answer(ledger: Ledger, forged: Event) -> None:
+    """What would pay or end the refund past the person who is asked is refused, and the question stays open."""
+    handler = RefundFlow(ledger=ledger).run(**LARGE)
+    await asked(handler)
+    with pytest.raises(ResponseRefusedError):
+        await handler.send_event(forged)
+    await handler.send_event(RefundDecision(approved=False), step="decide")
+    assert (await handler).status == "denied"
+    assert [request["status"] for request in await handler.requests(only_open=False)] == ["answered"]
+    assert ledger.payments() == []
+
+
+class Hasty(RefundFlow):
+    """Clears a refund twice."""
+
+    @step
+    async def decide(self, ctx: Context, ev: RefundDecision) -> RefundCleared | RefundResult:
+        ctx.send_event(RefundCleared(why="once"))
+        return RefundCleared(why="again")
+
+
+class Together(Ledger):
+    """A ledger that two payments reach at one time."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.both = threading.Barrier(2, timeout=10)
+
+    def pay(
+        self, idempotency_key: str, order_id: str, amount_cents: int, reason: str, *, at_most: int | None = None
+    ) -> Payment:
+        """Pay, once the other is here too."""
+        self.both.wait()
+        return super().pay(idempotency_key, order_id, amount_cents, reason, at_most=at_most)
+
+
+async def test_a_refund_is_paid_once_though_its_step_is_reached_twice(tmp_path: Path) -> None:
+    """Both of a run's invocations that pay find one payment in the ledger; another run makes its own."""
+    ledger = Together(tmp_path / "ledger.db")
+    for payments in (1, 2):
+        handler = Hasty(ledger=ledger).run(**LARGE)
+        await asked(handler)
+        await handler.respond({"approved": True})
+        result: RefundResult = await handler
+        assert (result.status, result.payment) == ("paid", f"{handler.run_id}/refund")
+        assert len(ledger.payments()) == payments
 
 
 class Stuttering(Ledger):

@@ -97,16 +97,18 @@ async def test_what_is_no_such_event_is_refused_and_the_run_goes_on(client: Clie
         handler = await TemporalRuntime(client, task_queue=task_queue).start_flow("Notebook")
         await _send(handler, "Note", number="many")
         await _send(handler, "Sorted", notes=[7])
+        await _send(handler, "Note", number=7, expired=True)
         await _send(handler, "Note", number=1)
 
         async def taken() -> bool:
-            return await _notes(handler) == [1] and len(await _refused(handler)) == 2
+            return await _notes(handler) == [1] and len(await _refused(handler)) == 3
 
         await until(taken)
         refused = {item["reason"][:24]: item for item in await _refused(handler)}
-        assert sorted(item["by"] for item in refused.values()) == ["ann", "ann"]
+        assert [item["by"] for item in refused.values()] == ["ann", "ann", "ann"]
         assert any("number" in item["reason"] for item in refused.values())
         assert any("from_outside=False" in item["reason"] for item in refused.values())
+        assert any("only the run itself says `expired`" in item["reason"] for item in refused.values())
         counts = {row["step"]: row for row in (await handler.progress())["steps"]}
         assert (counts["note"]["done"], counts["note"]["failed"], counts["end"]["done"]) == (1, 0, 0)
         steps = (await handler.path()).steps
