@@ -6,6 +6,7 @@ In goes a `StepCall`, out comes an `Outcome`, or the step's own exception.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -28,7 +29,7 @@ from everstep.stand_ins import standing_in
 from everstep.state_lock import RefusedLock, StateLock
 from everstep.state_store import StateSource
 from everstep.step_spec import StepSpec
-from everstep.threads import in_step_thread, step_threads
+from everstep.threads import AttemptThreads, in_step_thread, step_threads
 from everstep.wire import StepCall
 from everstep.workflow import Workflow
 
@@ -132,7 +133,8 @@ class Invoker:
         collected = only if isinstance(only, Event) else None
         scope = self._scope(spec, call, this, collected, state, publish, retry_info, lock)
         context: Context[Any] = Context.of_step(scope)
-        step_threads.set(self._executor)
+        scope.threads = AttemptThreads(self._executor)
+        step_threads.set(scope.threads)
         here.set(Here(call.run_id, self._flow_name, step, call.invocation, attempt))
         if scope_made is not None:
             scope_made(scope)
@@ -210,9 +212,9 @@ class Invoker:
         try:
             async with limit:
                 if not spec.resources:
-                    return await self._work(spec, arguments)
+                    return await self._work(spec, arguments, limit)
                 async with self._resources().lend(spec.name, spec.resources) as resources:
-                    return await self._work(spec, arguments | resources)
+                    return await self._work(spec, arguments | resources, limit)
         except TimeoutError as error:
             scope.cancelled = True
             if timeout is not None and limit.expired():
@@ -233,9 +235,11 @@ class Invoker:
                 "exception to fail it"
             ) from error
 
-    def _work(self, spec: StepSpec, arguments: dict[str, Any]) -> Awaitable[Any]:
+    def _work(self, spec: StepSpec, arguments: dict[str, Any], limit: asyncio.Timeout) -> Awaitable[Any]:
         function = functools.partial(spec.function, self.flow) if spec.is_method else spec.function
-        return function(**arguments) if spec.is_async else in_step_thread(function, **arguments)
+        if spec.is_async:
+            return function(**arguments)
+        return _in_thread(functools.partial(function, **arguments), limit)
 
     def _returned(self, spec: StepSpec, returned: Any) -> Envelope | list[Envelope] | None:
         if returned is None:
@@ -260,6 +264,31 @@ class Invoker:
                 "add it to the step's return annotation"
             )
         return envelope
+
+
+async def _in_thread(function: Callable[[], Any], limit: asyncio.Timeout) -> Any:
+    """Run a sync step. Its time begins with its thread: where others hold them all, it waits, and does not fail."""
+    when = limit.when()
+    if when is None:
+        return await in_step_thread(function)
+    loop = asyncio.get_running_loop()
+    left = when - loop.time()
+    limit.reschedule(None)
+    ended = False
+
+    def begun() -> None:
+        if not ended:
+            limit.reschedule(loop.time() + left)
+
+    def work() -> Any:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+            loop.call_soon_threadsafe(begun)
+        return function()
+
+    try:
+        return await in_step_thread(work)
+    finally:
+        ended = True
 
 
 def _placed(spec: StepSpec, events: Sequence[Event]) -> dict[str, Any]:

@@ -8,13 +8,36 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextvars import ContextVar
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class AttemptThreads(Executor):
+    """The threads that one attempt of a step uses. None can be stopped: `left` are those that have not returned.
+
+    Args:
+        executor: the driver's.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._used: list[Future[Any]] = []
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run a function in one of them."""
+        future = self._executor.submit(fn, *args, **kwargs)
+        self._used.append(future)
+        return future
+
+    def left(self) -> list[Future[Any]]:
+        """What has not ended yet."""
+        return [future for future in self._used if not future.done()]
+
 
 step_threads: ContextVar[Executor | None] = ContextVar("everstep_step_threads", default=None)
 """Set where a step begins."""

@@ -1,12 +1,14 @@
 """What only the in-process driver does: bounding the runs of one instance, telling what steps do."""
 
 import asyncio
+import time
 
 import pytest
 
 from everstep import Workflow, step
 from everstep.errors import WorkflowRuntimeError
 from everstep.events import StartEvent, StopEvent
+from everstep.local.runtime import SYNC_STEP_THREADS
 
 
 class Slow(Workflow):
@@ -39,3 +41,15 @@ def test_a_run_needs_an_event_loop() -> None:
     """Without one the error says what to do."""
     with pytest.raises(WorkflowRuntimeError, match=r"asyncio.run\(main\(\)\)"):
         Slow().run(number=1)
+
+
+class Sleepy(Workflow):
+    @step(timeout=0.45)
+    def work(self, ev: StartEvent) -> StopEvent:
+        time.sleep(0.3)
+        return StopEvent()
+
+
+async def test_the_time_of_a_sync_step_begins_with_its_thread() -> None:
+    """Of more steps than there are threads those that wait for one do not time out."""
+    await asyncio.gather(*(Sleepy().run() for _ in range(SYNC_STEP_THREADS + 10)))

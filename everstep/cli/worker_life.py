@@ -84,7 +84,8 @@ async def _serve(
     async with serving(client, [one.flow for one in found], task_queue=queue, watch=watch, **options) as worker:
         flows = [one.name for one in found]
         about = {"task_queue": queue, "flows": flows, "build": _build(deployment)}
-        health.polling = Polling(client, queue, _full(worker, settings), not settings.steps_only, about)
+        full, stuck = _load(worker, settings)
+        health.polling = Polling(client, queue, full, not settings.steps_only, stuck, about)
         health.stage = Stage.SERVING
         _log.info("serves %s", ", ".join(f"{one.name} ({one.origin})" for one in found))
         place = connection.address, connection.protection, connection.namespace
@@ -114,16 +115,24 @@ async def _first(*works: Coroutine[Any, Any, Any]) -> None:
             task.cancel()
 
 
-def _full(worker: Worker, settings: WorkerSettings) -> Callable[[], bool]:
-    """What tells whether a worker can take no more steps now."""
+def _load(worker: Worker, settings: WorkerSettings) -> tuple[Callable[[], bool], Callable[[], str | None]]:
+    """What tells whether a worker can take no more steps now; and why none ever, until it is started anew."""
     plugins = cast("dict[str, Any]", worker.config())["plugins"]
     plugin = next(one for one in plugins if isinstance(one, EverstepPlugin))
     by_resources = settings.target_memory is not None or settings.target_cpu is not None
 
     def full() -> bool:
-        return plugin.running >= (1 if by_resources else settings.max_concurrent_steps)
+        return plugin.running + plugin.left >= (1 if by_resources else settings.max_concurrent_steps)
 
-    return full
+    def stuck() -> str | None:
+        if plugin.left < settings.max_concurrent_steps:
+            return None
+        return (
+            f"all {plugin.left} places for steps are kept by steps that were given up, and whose code does not return: "
+            "start it anew; the log names the steps"
+        )
+
+    return full, stuck
 
 
 def _beyond_repair(error: RuntimeError, client: Client, connection: ConnectionSettings) -> CommandError:

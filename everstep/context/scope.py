@@ -15,6 +15,7 @@ from everstep.passes import Pass
 from everstep.retry_policy import RetryInfo
 from everstep.state_lock import StateLock
 from everstep.state_store import StateSource
+from everstep.threads import AttemptThreads
 
 
 @dataclass(slots=True)
@@ -36,6 +37,7 @@ class StepScope:
     state_type: type[BaseModel] | None = None
     lock: StateLock | None = None
     cancelled: bool = False
+    threads: AttemptThreads | None = None
 
 
 def check_wait(step: str, event_type: Any, waiter_event: Any, timeout: Any) -> None:

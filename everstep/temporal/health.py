@@ -52,13 +52,15 @@ class Stage(StrEnum):
 class Polling:
     """What a worker that serves asks for, and how one sees that it has enough.
 
-    `full` tells whether it can take no more steps now. `runs` is whether it takes runs, too.
+    `full` tells whether it can take no more steps now, `stuck` why it never will by itself. `runs` is whether it takes
+    runs, too.
     """
 
     client: Client
     task_queue: str
     full: Callable[[], bool]
     runs: bool = True
+    stuck: Callable[[], str | None] = lambda: None
     about: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -106,7 +108,9 @@ class WorkerHealth:
         return faults
 
     async def _faults(self, polling: Polling) -> list[str]:
-        """What the server does not see this worker ask for, though it should."""
+        """What the server does not see this worker ask for, though it should; or why it can do none of it."""
+        if (stuck := polling.stuck()) is not None:
+            return [stuck]
         kinds = {"steps": TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY}
         if polling.runs:
             kinds["runs"] = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW

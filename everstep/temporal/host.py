@@ -19,6 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from everstep.errors import WorkflowRuntimeError
 from everstep.resource_pool import ResourcePool
+from everstep.temporal.left_threads import LeftThreads
 from everstep.temporal.loop_watch import LoopWatch
 
 P = ParamSpec("P")
@@ -130,6 +131,7 @@ class StepHost(Executor):
         self._when_dead: list[Callable[[BaseException], None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread: threading.Thread | None = None
+        self.left = LeftThreads()
         self._executor: ThreadPoolExecutor | None = None
         self._aside: ThreadPoolExecutor | None = None
         self._resources: ResourcePool | None = None

@@ -54,6 +54,9 @@ class WorkerMeters:
         self.request_seconds = seconds("request_seconds", "how long a request was open")
         self.waiting_runs = meter.create_gauge("everstep_waiting_runs", "runs that wait for a person, by flow")
         self.open_requests = meter.create_gauge("everstep_open_requests", "requests to people that are open, by flow")
+        self.left_threads = meter.create_gauge(
+            "everstep_left_threads", "attempts of sync steps that were given up and still run, by flow and step"
+        )
         self._tokens = counter("tokens", "tokens that models read (prompt) and wrote (completion)")
 
     def tokens(self, model: str, prompt: int, completion: int) -> None:

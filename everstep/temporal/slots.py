@@ -79,11 +79,11 @@ class StepSlots:
                     "Leave it out of EVERSTEP_STEP_CONCURRENCY, or remove local=True."
                 )
 
-    def gate(self) -> StepGate | None:
-        """What lets steps in; None where no step has a limit of its own."""
-        return StepGate(self.by_step, self.total) if self.by_step else None
+    def gate(self) -> StepGate:
+        """What lets steps in: so many as the SDK has slots, but for those whose code still runs after its end."""
+        return StepGate(self.by_step, self.total)
 
-    def worker_options(self, gate: StepGate | None) -> dict[str, Any]:
+    def worker_options(self, gate: StepGate) -> dict[str, Any]:
         """Arguments of a `temporalio.worker.Worker` that keep to this."""
         fixed = FixedSizeSlotSupplier(RUN_SLOTS)
         if self.by_resources:
@@ -91,7 +91,7 @@ class StepSlots:
                 ResourceBasedSlotConfig(minimum_slots=1, maximum_slots=self.total, ramp_throttle=RAMP),
                 ResourceBasedTunerConfig(self.target_memory or TARGET_MEMORY, self.target_cpu or TARGET_CPU),
             )
-        elif gate is not None:
+        elif self.by_step:
             supplier = gate.slots
         else:
             return {"max_concurrent_activities": self.total}

@@ -7,7 +7,8 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -27,6 +28,7 @@ from everstep.exception_data import exception_from_data, exception_text, speakab
 from everstep.invoke import EventRejectedError, Invoker
 from everstep.observe.here import Here, here
 from everstep.temporal import names
+from everstep.temporal.heartbeats import Heartbeats
 from everstep.temporal.host import StepHost, StepsLoopDied
 from everstep.temporal.lock_client import AttemptLock, LockClient
 from everstep.temporal.payloads import dump, raw_bytes
@@ -130,16 +132,16 @@ class StepActivity:
             info.attempt + tally.repeated + (call.record.attempts if call.record else 0),
             self._payload_limit,
         )
-        beats = None if info.heartbeat_timeout is None else _Heartbeats(tally, info.heartbeat_timeout)
+        beats = None if info.heartbeat_timeout is None else Heartbeats(tally, info.heartbeat_timeout)
         gate = None if info.is_local else self._gate
+        left: list[Future[Any]] = []
         try:
             if gate is not None:
                 await self._enter(gate, tally)
             try:
-                outcome = await self._attempt(call, tally, publisher)
+                outcome = await self._attempt(call, tally, publisher, left)
             finally:
-                if gate is not None:
-                    gate.leave(self._kind)
+                self._leave(gate, left)
             return raw_bytes(await self._result(outcome, publisher))
         except ApplicationError as error:
             if info.is_local and not error.non_retryable:
@@ -175,12 +177,23 @@ class StepActivity:
         except GivenBack as back:
             tally.account()
             text = f"step {self._step!r} waits: this worker already runs as many of it as it may at one time"
+            if self._host.left.count:
+                text += f"; {self._host.left.count} were given up and still keep their places"
             raise _given_up(text, "WorkerBusy", max(AGAIN_SOON, timedelta(seconds=back.seconds))) from None
 
-    async def _attempt(self, call: StepCall, tally: Tally, publisher: Publisher) -> Outcome:
+    def _leave(self, gate: StepGate | None, threads: Sequence[Future[Any]]) -> None:
+        """Make this attempt's place free: now, or where threads of it still run, when they return."""
+        free: Callable[[], None] = _nothing if gate is None else partial(gate.leave, self._kind)
+        left = [thread for thread in threads if not thread.done()]
+        if left:
+            self._host.left.keep(self._kind, left, free)
+        else:
+            free()
+
+    async def _attempt(self, call: StepCall, tally: Tally, publisher: Publisher, left: list[Future[Any]]) -> Outcome:
         """Tries until one succeeds or the end of this attempt is due; raises what tells Temporal how to go on."""
         try:
-            return await self._tries(call, tally, publisher)
+            return await self._tries(call, tally, publisher, left)
         except asyncio.CancelledError:
             details = activity.cancellation_details()
             if details is None or not details.worker_shutdown:
@@ -190,14 +203,15 @@ class StepActivity:
             text = f"the worker of step {self._step!r} is shutting down; another one takes it"
             raise _given_up(text, "WorkerShutdown", AGAIN_SOON) from None
 
-    async def _tries(self, call: StepCall, tally: Tally, publisher: Publisher) -> Outcome:
+    async def _tries(self, call: StepCall, tally: Tally, publisher: Publisher, left: list[Future[Any]]) -> Outcome:
         info = activity.info()
         attempts = self._attempts(call, tally, info)
         before = attempts.failures - tally.failures
         state = StateReader(self._client, call)
         while True:
             try:
-                outcome = await self._try(call, attempts, publisher, self._locks.of(call, info, tally), tally, state)
+                lock = self._locks.of(call, info, tally)
+                outcome = await self._try(call, attempts, publisher, lock, tally, state, left)
                 if state.away is not None:
                     raise StateAway(state.away)  # its code has gone on without it
                 self._note_unserved(outcome)
@@ -216,23 +230,27 @@ class StepActivity:
                     text = f"step {self._step!r} waits for workers of its run, to read the state: {state.away}"
                     _log.warning("%s; it is run again in %.3g s", text, AWAY_RETRY.total_seconds())
                     raise _given_up(text, "StateAway", AWAY_RETRY) from None
-                delay = await self._failed(error, call, attempts, tally, before)
+                # Where a thread of this try still runs it keeps the place: the next one needs a place of its own.
+                here = info.is_local or all(thread.done() for thread in left)
+                delay = await self._failed(error, call, attempts, tally, before, here=here)
             tally.repeated += 1
             tally.beat()
             publisher.next_attempt()
             await asyncio.sleep(delay)
 
-    async def _failed(self, error: Exception, call: StepCall, attempts: Attempts, tally: Tally, before: int) -> float:
+    async def _failed(
+        self, error: Exception, call: StepCall, attempts: Attempts, tally: Tally, before: int, *, here: bool
+    ) -> float:
         """A try has failed: after how many seconds the next one follows here; else raises what ends the attempt.
 
-        `before` are the failures of earlier passes.
+        `before` are the failures of earlier passes; `here` is whether the next try may be made in this attempt.
         """
         delay, failure, told = await self._host.aside(partial(_asked, attempts, error))
         if delay is None:
             raise _final(failure) from told
         tally.failures, tally.failed_at = attempts.failures - before, attempts.last_failed_at
         tally.error = {"type": failure.type, "message": failure.message}
-        if delay < SHORT_DELAY:
+        if here and delay < SHORT_DELAY:
             return delay
         tally.account()
         _log.warning(
@@ -248,7 +266,7 @@ class StepActivity:
             failure.message,
             failure.to_json(),
             type=failure.type,
-            next_retry_delay=timedelta(seconds=delay),
+            next_retry_delay=max(AGAIN_SOON, timedelta(seconds=delay)),
             category=ApplicationErrorCategory.BENIGN,  # logged above, in one line
         ) from told
 
@@ -275,6 +293,7 @@ class StepActivity:
         lock: AttemptLock,
         tally: Tally,
         state: StateReader,
+        left: list[Future[Any]],
     ) -> Outcome:
         scopes: list[StepScope] = []
         info = activity.info()
@@ -290,7 +309,8 @@ class StepActivity:
         )
         if self._telemetry is not None:
             work = self._telemetry.around(call, tally, publisher.attempt, work)
-        timeout = self._invoker.specs[self._step].options.timeout
+        spec = self._invoker.specs[self._step]
+        timeout = spec.options.timeout if spec.is_async else None  # sync ones block no loop, and may wait for a thread
         limit = asyncio.timeout(None if timeout is None else timeout + 1)
         try:
             if timeout is None:
@@ -308,6 +328,7 @@ class StepActivity:
             raise
         finally:
             lock.close()
+            left.extend(thread for scope in scopes if scope.threads is not None for thread in scope.threads.left())
 
     def _note_unserved(self, outcome: Outcome) -> None:
         """Say so where a step runs a flow that this worker does not have: perhaps no worker has it."""
@@ -342,26 +363,13 @@ class StepActivity:
         return tally
 
 
+def _nothing() -> None:
+    """There is no place to make free."""
+
+
 def _asked(attempts: Attempts, error: Exception) -> tuple[float | None, Failure, Exception]:
     """Ask the policy of a failure; the user's code, like the texts of errors."""
     return attempts.failed(error, time.time()), attempts.failure(), speakable(error)
-
-
-class _Heartbeats:
-    """Heartbeats at a third of the timeout, from the worker's loop; short steps never send one."""
-
-    def __init__(self, tally: Tally, timeout: timedelta) -> None:
-        self._tally = tally
-        self._interval = timeout.total_seconds() / 3
-        self._loop = asyncio.get_running_loop()
-        self._next = self._loop.call_later(self._interval, self._beat)
-
-    def _beat(self) -> None:
-        self._tally.beat()
-        self._next = self._loop.call_later(self._interval, self._beat)
-
-    def stop(self) -> None:
-        self._next.cancel()
 
 
 def _given_up(text: str, kind: str, again: timedelta) -> ApplicationError:

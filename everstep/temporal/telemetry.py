@@ -75,6 +75,12 @@ class Telemetry:
             None if self._meters is None else StepMeter(self._meters, flow, step),
         )
 
+    def left(self, step: str, number: int) -> None:
+        """So many attempts of a step, named as ``Flow.step``, were given up and still run in their threads."""
+        if self._meters is not None:
+            flow, _, name = step.partition(".")
+            self._meters.left_threads.set(number, {"flow": flow, "step": name})
+
     @contextlib.asynccontextmanager
     async def telling(self, client: Client, flows: Collection[str], *, indexed: bool) -> AsyncGenerator[None]:
         """While the worker runs: what waits, if the server's index knows; at its end what is left goes out."""

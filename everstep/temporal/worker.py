@@ -91,6 +91,7 @@ class EverstepPlugin(SimplePlugin):
         self._host = StepHost(step_threads, self._watch)
         self._activities: list[FlowActivities] = []
         self._telemetry = Telemetry()
+        self._host.left.tell = self._telemetry.left
         workflows = [
             workflow_class(flow.workflow_name, watcher=self._telemetry.watcher(flow.span_kind)) for flow in self._flows
         ]
@@ -106,6 +107,11 @@ class EverstepPlugin(SimplePlugin):
     def running(self) -> int:
         """How many attempts of steps are under way."""
         return self._host.running
+
+    @property
+    def left(self) -> int:
+        """How many attempts of sync steps were given up, and still run in their threads."""
+        return self._host.left.count
 
     def configure_client(self, config: ClientConfig) -> ClientConfig:
         """Have the client's payloads written as the settings say."""

@@ -20,6 +20,7 @@ from everstep.temporal import TemporalRuntime, serving
 from everstep.temporal.devserver import DevServer
 from everstep.temporal.metrics import WorkerMeters, meter_of
 from everstep.temporal.metrics_settings import metrics_config
+from everstep.temporal.telemetry import Telemetry
 from everstep.temporal.waiting import WaitingGauges
 from tests.support.otlp_receiver import OtlpReceiver
 from tests.support.waiting import until
@@ -139,6 +140,21 @@ async def test_what_people_have_not_answered_is_counted(dev_server: DevServer, t
     for status, number in (("opened", 2), ("answered", 1), ("closed", 1)):
         assert told[f"everstep_requests_total flow=AsksTwice status={status}"] == number
     assert told["everstep_request_seconds_count flow=AsksTwice"] == 2
+
+
+async def test_what_was_given_up_and_still_runs_is_counted(dev_server: DevServer) -> None:
+    """By flow and step."""
+    metrics = metrics_config(
+        {"OTEL_METRICS_EXPORTER": "prometheus", "OTEL_EXPORTER_PROMETHEUS_PORT": str(_free_port())}
+    )
+    assert isinstance(metrics, PrometheusConfig)
+    telemetry = Telemetry()
+    telemetry.measure(
+        await Client.connect(dev_server.address, runtime=Runtime(telemetry=TelemetryConfig(metrics=metrics)))
+    )
+    telemetry.left("Hangs.hang", 2)
+    scraped = await asyncio.to_thread(_scrape, metrics.bind_address)
+    assert scraped["everstep_left_threads flow=Hangs step=hang"] == 2
 
 
 @pytest.fixture(scope="session")
