@@ -14,6 +14,7 @@ from everstep.engine.core import Engine
 from everstep.engine.messages import Envelope
 from everstep.engine.notices import Watch
 from everstep.temporal.boundary import BY_MESSAGE, DRAIN, LEAVE, Limits, due, far_overdue, next_try, overdue
+from everstep.temporal.message_desk import judgement, unjudgeable
 from everstep.temporal.step_runner import DEFERRED, step_input, too_large
 
 
@@ -125,7 +126,10 @@ class Replica:
             watch.saw(one, commands)
             for command in commands:
                 if isinstance(command, do.JudgeMessage):
-                    self._judging += 1
+                    if refused := self._cannot_judge(engine, command):
+                        waiting.append(refused)
+                    else:
+                        self._judging += 1
                 elif isinstance(command, do.ReplyToMessage):
                     self._waited_for.discard(command.message)
                 elif isinstance(command, do.StartChild):
@@ -141,6 +145,11 @@ class Replica:
             return None
         _, data = step_input(engine, command, self._run_id)
         return too_large(command, self.now, len(data), limit) if len(data) > limit else None
+
+    def _cannot_judge(self, engine: Engine, command: do.JudgeMessage) -> happened.Input | None:
+        if engine.run.protocol < 3:
+            return None
+        return unjudgeable(command, self.now, len(judgement(command)), self._limits.payload)
 
     def _look(self, engine: Engine, *, by_message: bool) -> None:
         """What the boundary does after every input."""
