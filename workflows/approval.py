@@ -7,9 +7,8 @@ Written to be copied. What makes it hold up in production:
 
 - Start it with a run id made of what must happen once, such as `refund-A-1001`: a second run for the same order is then
   refused, whoever sends it and however often.
-- Money moves in one step that does nothing else, under a key made of the run's id. It is the same in every attempt: a
-  worker that dies after paying and before saying so pays nothing twice. Whatever leads to that step again finds the
-  first payment, too. (`ctx.idempotency_key` is for steps that do their work several times in a run, once each time.)
+- Money moves in one step that does nothing else, under `ctx.idempotency_key`: the key is the same in every attempt of
+  that step, so a worker that dies after paying and before saying so pays nothing twice.
 - Only a person's answer comes from outside: the other events are `from_outside = False`, so that nobody can send the
   word that a refund is cleared, nor a second order to a run that asks about the first.
 - Business outcomes (refused, denied, expired) are results. Exceptions are for what is broken: those that may pass are
@@ -198,10 +197,10 @@ class RefundFlow(Workflow):
 
     @step(retry_policy=LEDGER_RETRIES, timeout=60)
     async def pay(self, ctx: Context, ev: RefundCleared) -> RefundResult:
-        """Pay, once in a run: whatever happens to this worker, the next attempt finds the first one's payment."""
+        """Pay, once: whatever happens to this worker, the next attempt finds the first one's payment."""
         order: dict[str, Any] = await ctx.store.get("order")
         payment = await asyncio.to_thread(
-            self.ledger.pay, f"{ctx.run_id}/refund", order["order_id"], order["amount_cents"], order["reason"]
+            self.ledger.pay, ctx.idempotency_key, order["order_id"], order["amount_cents"], order["reason"]
         )
         result = await _ended(ctx, "paid", ev.why)
         result.payment = payment.idempotency_key

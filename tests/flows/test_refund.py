@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 
 from activities.errors import LedgerUnavailable
 from activities.ledger import Ledger, Payment
-from everstep import Context, step
 from everstep.errors import ResponseRefusedError, WorkflowRuntimeError
 from everstep.events import Event, InputExpiredEvent, StopEvent
 from everstep.handler import WorkflowHandler
@@ -162,42 +160,6 @@ async def test_nobody_outside_decides_but_by_an_answer(ledger: Ledger, forged: E
     assert (await handler).status == "denied"
     assert [request["status"] for request in await handler.requests(only_open=False)] == ["answered"]
     assert ledger.payments() == []
-
-
-class Hasty(RefundFlow):
-    """Clears a refund twice."""
-
-    @step
-    async def decide(self, ctx: Context, ev: RefundDecision) -> RefundCleared | RefundResult:
-        ctx.send_event(RefundCleared(why="once"))
-        return RefundCleared(why="again")
-
-
-class Together(Ledger):
-    """A ledger that two payments reach at one time."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.both = threading.Barrier(2, timeout=10)
-
-    def pay(
-        self, idempotency_key: str, order_id: str, amount_cents: int, reason: str, *, at_most: int | None = None
-    ) -> Payment:
-        """Pay, once the other is here too."""
-        self.both.wait()
-        return super().pay(idempotency_key, order_id, amount_cents, reason, at_most=at_most)
-
-
-async def test_a_refund_is_paid_once_though_its_step_is_reached_twice(tmp_path: Path) -> None:
-    """Both of a run's invocations that pay find one payment in the ledger; another run makes its own."""
-    ledger = Together(tmp_path / "ledger.db")
-    for payments in (1, 2):
-        handler = Hasty(ledger=ledger).run(**LARGE)
-        await asked(handler)
-        await handler.respond({"approved": True})
-        result: RefundResult = await handler
-        assert (result.status, result.payment) == ("paid", f"{handler.run_id}/refund")
-        assert len(ledger.payments()) == payments
 
 
 class Stuttering(Ledger):
