@@ -19,7 +19,8 @@ a step that takes subclasses of what other steps make does not wait for anything
 outside whose sender does not wait for a verdict goes to its step at once, where one alone takes it: the step judges it;
 how large a step's input is does not hang on whether the run is traced. A run that leaves for its next execution takes
 until then whatever comes, an end or a cancellation too; it waits for senders, and does not leave by a mere message.
-An answer that is sent to one step is an answer too, and closes a request.
+An answer that is sent to one step is an answer too, and closes a request. The state is bounded, by what
+one payload holds.
 """
 
 Role = Literal["step", "catch_error"]
