@@ -28,7 +28,7 @@ from everstep.temporal.boundary import Limits
 from everstep.temporal.child_watch import watch_activity
 from everstep.temporal.host import StepHost
 from everstep.temporal.lock_client import LockClient
-from everstep.temporal.payloads import raw
+from everstep.temporal.payloads import dump, raw
 from everstep.temporal.privacy.settings import hides_contents
 from everstep.temporal.publish_line import PublishLines
 from everstep.temporal.step_activity import ABSENT_RETRY, StepActivity
@@ -38,6 +38,9 @@ from everstep.temporal.telemetry import Telemetry
 from everstep.workflow import Workflow
 
 _log = logging.getLogger("everstep.worker")
+
+_REASON = 8_000
+"""How many characters of a refusal are told."""
 
 _TOO_LARGE = (
     "{} cannot start: its start event, state and definition make {:,} bytes, and the server takes {:,}. Begin with "
@@ -132,7 +135,9 @@ class FlowActivities:
         @activity.defn(name=names.JUDGE)
         async def judge_messages(request: dict[str, Any]) -> RawValue:
             """Judge messages to a run by the flow's present types."""
-            return await self._host.aside(partial(_judged, self._invoker(request["flow"]), request["messages"]))
+            return await self._host.aside(
+                partial(_judged, self._invoker(request["flow"]), request["messages"], self.limits.payload)
+            )
 
         return judge_messages
 
@@ -160,8 +165,10 @@ class FlowActivities:
         return f"of {flow} it has {', '.join(invoker.specs)}"
 
 
-def _judged(invoker: Invoker, messages: Sequence[Mapping[str, Any]]) -> RawValue:
+def _judged(invoker: Invoker, messages: Sequence[Mapping[str, Any]], limit: int | None) -> RawValue:
+    """The verdicts on messages, as far as one payload takes them; the run asks again for those that are missing."""
     verdicts: list[dict[str, Any]] = []
+    room = limit
     for message in messages:
         asked = message.get("question")
         verdict = judge(
@@ -174,7 +181,15 @@ def _judged(invoker: Invoker, messages: Sequence[Mapping[str, Any]]) -> RawValue
             # An interpreter of old does not say it, and may mean an answer that it has made itself.
             outside=message.get("outside", False),
         )
-        outcome = {"reason": verdict.reason} if verdict.event is None else {"event": verdict.event.to_json()}
+        outcome = {"reason": verdict.reason[:_REASON]} if verdict.event is None else {"event": verdict.event.to_json()}
+        size = len(dump(outcome))
+        if limit is not None and size > limit:
+            outcome = {"reason": f"as an event it has {size} bytes, over the server's limit of {limit}"}
+            size = 0
+        if room is not None:
+            if verdicts and size > room:
+                break
+            room -= size
         verdicts.append({"message": verdict.message, **outcome})
     return raw({"verdicts": verdicts})
 

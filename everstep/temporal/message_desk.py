@@ -6,9 +6,11 @@ Workflow code: deterministic, like the interpreter that owns it.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
@@ -17,12 +19,19 @@ from everstep.engine import commands as do
 from everstep.engine import inputs as happened
 from everstep.engine.core import Engine
 from everstep.temporal import names
-from everstep.temporal.payloads import raw
+from everstep.temporal.boundary import Limits
+from everstep.temporal.payloads import dump, raw_bytes
 from everstep.temporal.step_runner import SERVER_RETRIES
 from everstep.wire import Incoming, MalformedMessageError, received
 
 Parse = Callable[[Sequence[Any]], Incoming]
 """Reads what a signal or an update brought."""
+
+JUDGED_BYTES = 1_000_000
+"""How many bytes of messages are judged at one time: what piles up in an outage is more than a payload holds."""
+
+SUMMARY = 200
+"""How many characters of what is judged show in the UI; names of types come from outside."""
 
 
 class Run(Protocol):
@@ -30,8 +39,17 @@ class Run(Protocol):
 
     @property
     def over(self) -> bool: ...
+    @property
+    def limits(self) -> Limits: ...
     def feed(self, what: happened.Input) -> None: ...
     def break_off(self, fault: BaseException) -> None: ...
+
+
+class Judgement(NamedTuple):
+    """A message to be judged, and how its judge is given it."""
+
+    command: do.JudgeMessage
+    data: bytes
 
 
 class MessageDesk:
@@ -48,7 +66,7 @@ class MessageDesk:
         self._engine: Engine | None = None
         self._early: list[happened.Input | tuple[happened.MessageReceived, asyncio.Future[str | None]]] = []
         self._senders: dict[int, asyncio.Future[str | None]] = {}
-        self._to_judge: list[do.JudgeMessage] = []
+        self._to_judge: deque[Judgement] = deque()
         self._refusal: str | None = None
         self.judging = False
 
@@ -113,8 +131,13 @@ class MessageDesk:
         return {"accepted": True} if request is None else {"accepted": True, "request": request}
 
     def judge(self, command: do.JudgeMessage) -> None:
-        """Have a message judged, with those that come while others are."""
-        self._to_judge.append(command)
+        """Have a message judged, with those that come while others are; one too large for that is refused."""
+        data = judgement(command)
+        refused = unjudgeable(command, workflow.time(), len(data), self._run.limits.payload) if self._bounded else None
+        if refused is not None:
+            self._run.feed(refused)
+            return
+        self._to_judge.append(Judgement(command, data))
         if not self.judging:
             self.judging = True
             self._judge_batch()
@@ -150,27 +173,30 @@ class MessageDesk:
         self._senders[self._engine.run.next_message] = sender
         self._run.feed(message)
 
+    @property
+    def _bounded(self) -> bool:
+        """Whether only so much is judged at a time as one payload holds: runs of old go on as they began."""
+        return self._engine is not None and self._engine.run.protocol >= 3
+
     def _judge_batch(self) -> None:
-        batch, self._to_judge = self._to_judge, []
-        messages = [
-            {"message": c.message, "types": list(c.types), "data": c.data}
-            | ({"waited": True} if c.waited else {})
-            | ({"question": c.question.to_json()} if c.question is not None else {})
-            | ({"outside": True} if c.outside else {})
-            for c in batch
-        ]
+        batch: list[Judgement] = []
+        room = JUDGED_BYTES
+        while self._to_judge and (not batch or not self._bounded or len(self._to_judge[0].data) <= room):
+            batch.append(self._to_judge.popleft())
+            room -= len(batch[-1].data)
+        types = dict.fromkeys(name for one in batch for name in one.command.types)
         task = workflow.start_activity(
             names.JUDGE,
-            raw({"flow": self._flow, "messages": messages}),
+            raw_bytes(b'{"flow":%s,"messages":[%s]}' % (dump(self._flow), b",".join(one.data for one in batch))),
             start_to_close_timeout=timedelta(seconds=30),
             retry_policy=SERVER_RETRIES,
             # The SDK's own ids are numbers, as those of invocations are: a step that runs could have the same.
-            activity_id=f"judge-{batch[0].message}",
-            summary=", ".join(dict.fromkeys(name for c in batch for name in c.types)),
+            activity_id=f"judge-{batch[0].command.message}",
+            summary=", ".join(types)[:SUMMARY],
         )
-        task.add_done_callback(self._judged)
+        task.add_done_callback(partial(self._judged, batch))
 
-    def _judged(self, task: asyncio.Task[Any]) -> None:
+    def _judged(self, batch: Sequence[Judgement], task: asyncio.Task[Any]) -> None:
         if self._run.over or task.cancelled():
             return
         error = task.exception()
@@ -178,10 +204,36 @@ class MessageDesk:
             self._run.break_off(error)
             return
         verdicts = [happened.Verdict.from_json(item) for item in task.result()["verdicts"]]
+        told = {verdict.message for verdict in verdicts}
+        # What the judge says may be too much for one payload too: it leaves the rest for another time.
+        self._to_judge.extendleft(one for one in reversed(batch) if one.command.message not in told)
         self.judging = bool(self._to_judge)
         if self._to_judge:
             self._judge_batch()
         self._run.feed(happened.MessagesJudged(workflow.time(), verdicts))
+
+
+def judgement(command: do.JudgeMessage) -> bytes:
+    """A message as its judge is given it."""
+    form: dict[str, Any] = {"message": command.message, "types": list(command.types), "data": command.data}
+    if command.waited:
+        form["waited"] = True
+    if command.question is not None:
+        form["question"] = command.question.to_json()
+    if command.outside:
+        form["outside"] = True
+    return dump(form)
+
+
+def unjudgeable(command: do.JudgeMessage, now: float, size: int, limit: int | None) -> happened.MessagesJudged | None:
+    """The refusal of a message that the server would not take for its judge; None where it does."""
+    if limit is None or size <= limit:
+        return None
+    reason = (
+        f"the message has {size} bytes with what belongs to it, over the server's limit of {limit}; send references "
+        "instead of contents, or set up external storage for payloads"
+    )
+    return happened.MessagesJudged(now, [happened.Verdict(command.message, None, reason)])
 
 
 def _refused(reason: str) -> ApplicationError:
