@@ -25,7 +25,8 @@ class Limits:
 
     Attributes:
         continue_at_events: the length of a history at which a run continues as new; the hard limit is five times that.
-        continue_at_bytes: the same of its size.
+            At least 10: a run that only waits would else continue as new again and again. Workers hold it against that.
+        continue_at_bytes: the same of its size. At least 10,000.
         drain_seconds: how long to wait for running steps then; after that steps start again, and it tries later.
         heartbeat_seconds: after this much silence a worker counts as lost.
         payload: the server's limit for one payload, in bytes; None where external storage takes large ones.

@@ -124,7 +124,7 @@ class EngineFollower:
             engine = Engine.restore(
                 FlowDefinition.from_json(carried["definition"]), unpack(carried["engine"]), self._run_id
             )
-            self._replica.begin(engine, carried["limits"], happened.Restored(self._replica.now))
+            self._replica.begin(engine, carried["limits"], happened.Restored(self._replica.now, moved=True))
 
     async def _task_started(self, event: HistoryEvent) -> None:
         started = event.workflow_task_started_event_attributes

@@ -161,7 +161,7 @@ class Interpreter(Doors):
         self._shown_waiting = carried["waiting"]
         restored = Engine.restore(definition, unpack(carried["engine"]), workflow.info().workflow_id)
         engine = self._set_up(carried, restored)
-        self.feed(happened.Restored(workflow.time()))
+        self.feed(happened.Restored(workflow.time(), moved=True))
         self.desk.open(engine)
 
     def _set_up(self, begun: Mapping[str, Any], engine: Engine) -> Engine:

@@ -10,9 +10,9 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from everstep import Context, Workflow, step
-from everstep.errors import WorkflowCancelledByUser, WorkflowRuntimeError
+from everstep.errors import WorkflowCancelledByUser, WorkflowConfigurationError, WorkflowRuntimeError
 from everstep.events import Event, HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
-from everstep.temporal import Limits, TemporalRuntime, serving
+from everstep.temporal import EverstepPlugin, Limits, TemporalRuntime, serving
 from everstep.temporal.handler import TemporalHandler
 from everstep.temporal.internal import replayed_events
 from tests.support.waiting import until
@@ -48,6 +48,7 @@ class LongAndShort(Workflow):
     @step
     async def long(self, ctx: Context, ev: Result) -> Question | None:
         await ctx.store.set("long", await ctx.store.get("long", default=0) + 1)
+        ctx.write_event_to_stream(Event(text="long begins"))
         await asyncio.sleep(ev.number)
         return Question() if ev.number == 1 else None
 
@@ -144,6 +145,26 @@ async def test_past_the_hard_limit_a_running_step_moves_to_the_next_execution(cl
         assert len(await _executions(client, handler)) > 1
         steps = {row["step"]: row for row in (await handler.progress())["steps"]}
         assert steps["long"]["failed"] == 0
+        told = [item.attempt async for item in handler.stream_items() if item.event.get("text") == "long begins"]
+        assert told == [*range(1, len(told) + 1)]
+        assert len(told) > 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("continue_at_events", 3),
+        ("continue_at_bytes", -1),
+        ("drain_seconds", float("nan")),
+        ("heartbeat_seconds", 0),
+        ("payload", 0),
+    ],
+)
+def test_limits_with_which_no_run_could_go_on_are_refused(name: str, value: float) -> None:
+    """By name, where a worker is given them; what stands in a history is taken as it is."""
+    recorded = Limits.from_json({name: value})
+    with pytest.raises(WorkflowConfigurationError, match=f"{name}={value!r} is too small .* at least"):
+        EverstepPlugin(flows=[Wide], limits=recorded)
 
 
 @pytest.mark.slow
