@@ -21,7 +21,8 @@ how large a step's input is does not hang on whether the run is traced. A run th
 until then whatever comes, an end or a cancellation too; it waits for senders, and does not leave by a mere message.
 Events shown by signal count for when it leaves; past the hard limits steps have a drain's time before they are moved.
 Messages are judged so many at a time as one payload holds, and one that no payload holds is refused.
-An answer that is sent to one step is an answer too, and closes a request.
+An answer that is sent to one step is an answer too, and closes a request. The state is bounded, by what
+one payload holds.
 """
 
 Role = Literal["step", "catch_error"]
