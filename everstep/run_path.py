@@ -185,9 +185,11 @@ class PathRecorder:
                 step.cancelled, step.waiting = step.cancelled + step.waiting, 0
 
     def _begun(self, path: RunPath, command: do.RunStep, now: float) -> None:
-        if command.invocation in self._passes:
-            return  # it was moved over the boundary between two executions, and runs again
         record = command.record
+        if (moved := self._passes.get(command.invocation)) is not None:
+            # It was moved over the boundary between two executions, and runs again: that is no retry.
+            moved.attempts_before = record.attempts if record else 0
+            return
         step = path.steps.get(command.step)
         if step is None:
             step = path.steps[command.step] = StepPath(command.step)

@@ -2,13 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import pytest
 
-from everstep import Workflow, step
-from everstep.errors import WorkflowRuntimeError
-from everstep.events import StartEvent, StopEvent
-from everstep.local.runtime import SYNC_STEP_THREADS
+from everstep import Context, Workflow, step
+from everstep.errors import ResponseRefusedError, WorkflowRuntimeError
+from everstep.events import HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent, WorkflowFailedEvent
+from everstep.local.clock import Clock, Timer
+from everstep.local.runtime import SYNC_STEP_THREADS, LocalRuntime
+from tests.support.waiting import until
 
 
 class Slow(Workflow):
@@ -29,6 +32,48 @@ async def test_no_more_runs_than_num_concurrent_runs_go_on_at_a_time() -> None:
     flow = Slow(num_concurrent_runs=2)
     assert await asyncio.gather(*(flow.run(number=number) for number in range(7))) == list(range(7))
     assert flow.most == 2
+
+
+class Asking(Workflow):
+    @step
+    async def ask(self, ctx: Context, ev: StartEvent) -> InputRequiredEvent:
+        await ctx.store.set("list", [1])
+        return InputRequiredEvent(items=[1], due=ev.get("due"))
+
+    @step
+    async def end(self, ev: HumanResponseEvent) -> StopEvent:
+        return StopEvent()
+
+
+async def test_what_a_handle_gives_is_the_callers_own() -> None:
+    """Whoever changes it does not change the run."""
+    handler = Asking().run()
+    await until(handler.requests)
+    (await handler.state())["list"].append(2)
+    (await handler.requests())[0]["question"]["items"].append(2)
+    (await handler.progress())["steps"].clear()
+    assert await handler.state() == {"list": [1]}
+    assert (await handler.requests())[0]["question"]["items"] == [1]
+    assert (await handler.progress())["steps"]
+    await handler.cancel_run()
+
+
+class BrokenClock(Clock):
+    """A clock that sets no timers."""
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Fail."""
+        raise OSError("no timers today")
+
+
+async def test_a_fault_of_the_driver_ends_the_run_for_all_who_wait() -> None:
+    """Those who await it and those who follow it; it takes nothing more."""
+    handler = Asking(runtime=LocalRuntime(BrokenClock())).run(due=60)
+    with pytest.raises(OSError, match="no timers"):
+        await asyncio.wait_for(handler, 5)
+    assert [type(event) async for event in handler.stream_events()] == [InputRequiredEvent, WorkflowFailedEvent]
+    with pytest.raises(ResponseRefusedError, match="has failed"):
+        await handler.respond({})
 
 
 async def test_a_verbose_flow_tells_what_its_steps_do(capsys: pytest.CaptureFixture[str]) -> None:

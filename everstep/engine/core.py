@@ -211,12 +211,14 @@ class Engine:
     def _resume(self, _: Resumed) -> None:
         self.run.scheduler.paused = False
 
-    def _restored(self, _: Restored) -> None:
+    def _restored(self, restored: Restored) -> None:
         run = self.run
         run.scheduler.paused = False
         locks.restored(run)
         for invocation in run.invocations.values():
             if invocation.running:
+                if restored.moved and run.protocol > 2:
+                    invocation.cut_off()
                 run.commands.append(_run_step(invocation))
         run.commands.extend(SetTimer(timer, at) for timer, at in run.timers.items())
         children.restored(run)

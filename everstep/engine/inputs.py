@@ -190,9 +190,13 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """The engine was restored from a snapshot and nothing runs: run, set and ask again what was under way."""
+    """The engine was restored from a snapshot and nothing runs: run, set and ask again what was under way.
+
+    `moved`: the driver does not remember attempts over this; steps that ran were cut off in one, which counts as such.
+    """
 
     now: float
+    moved: bool = False
 
 
 Input = (

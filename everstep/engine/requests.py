@@ -20,6 +20,9 @@ REFUSALS_KEPT = 100
 REFUSED_SIZE_KEPT = 2000
 """How many characters of a refused try are kept: a run must not grow by what strangers send to it."""
 
+CLOSED_BYTES_KEPT = 500_000
+"""How much JSON of closed requests a snapshot takes along, the latest first: no run is to fail by what is over."""
+
 _FIRST_MOMENT, _LAST_MOMENT = -62135596800.0, 253402300799.0  # the years 1 and 9999
 
 

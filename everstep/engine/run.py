@@ -14,7 +14,7 @@ from everstep.engine.buffers import Buffer
 from everstep.engine.commands import Command
 from everstep.engine.family import Family
 from everstep.engine.locks import Lock
-from everstep.engine.requests import Message, Request
+from everstep.engine.requests import CLOSED_BYTES_KEPT, Message, Request
 from everstep.engine.routing import Router
 from everstep.engine.scheduling import Invocation, Scheduler
 from everstep.engine.streams import ROOT, Stream
@@ -103,6 +103,7 @@ class Run:
 
         What the run goes on changing is copied, so that a snapshot stays what it was.
         """
+        requests, closed = self._remembered()
         return {
             "status": self.status,
             "now": self.now,
@@ -111,9 +112,9 @@ class Run:
             "next": [self.next_invocation, self.next_stream, self.next_message],
             "invocations": [invocation.to_json() for invocation in self.invocations.values()],
             "streams": [stream.to_json() for stream in self.streams.values()],
-            "requests": [request.to_json() for request in self.requests.values()],
+            "requests": requests,
             "open_requests": list(self.open_requests),
-            "closed_requests": list(self.closed_requests),
+            "closed_requests": closed,
             "request_counts": dict(self.request_counts),
             "messages": [message.to_json() for message in self.messages.values()],
             "early": [message.to_json() for message in self.early.values()],
@@ -126,6 +127,18 @@ class Run:
             "scheduler": self.scheduler.snapshot(),
             **self._suspended(),
         }
+
+    def _remembered(self) -> tuple[list[dict[str, Any]], list[str]]:
+        """The requests for a snapshot, and the names of the closed ones: these as far as they fit, the latest first."""
+        requests = {name: request.to_json() for name, request in self.requests.items()}
+        left = CLOSED_BYTES_KEPT if self.protocol > 2 else None
+        for name in reversed(self.closed_requests):
+            if left is None:
+                break
+            left -= len(paths.dumps(requests[name]))
+            if left < 0 and not self.requests[name].judging:
+                del requests[name]
+        return list(requests.values()), [name for name in self.closed_requests if name in requests]
 
     def _suspended(self) -> dict[str, Any]:
         """What waits, also for children, what was collected and what was edited, where there is any."""

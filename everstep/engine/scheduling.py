@@ -49,6 +49,11 @@ class Invocation:
         self.running = False
         return self.record
 
+    def cut_off(self) -> None:
+        """Its attempt is lost: by the number of the next one, what it has published is told apart."""
+        record = self.record or Record(self.id)
+        self.record = replace(record, attempts=record.attempts + 1)
+
     def to_json(self) -> dict[str, Any]:
         """The plain JSON form."""
         out: dict[str, Any] = {

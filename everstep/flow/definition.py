@@ -22,7 +22,8 @@ make does not wait for anything from outside by that.
 3: an event from outside whose sender does not wait for a verdict goes to its step at once, where one alone takes it:
 the step judges it; how large a step's input is does not hang on whether the run is traced; a run that leaves for its
 next execution takes until then whatever comes, an end or a cancellation too, waits for senders, and does not leave by a
-mere message; messages are judged so many at a time as one payload holds, and one that no payload holds is refused; an
+mere message; events shown by signal count for when it leaves; past the hard limits steps have a drain's time before
+they are moved; messages are judged so many at a time as one payload holds, and one that no payload holds is refused; an
 answer that is sent to one step is an answer too, and closes a request.
 """
 

@@ -1,8 +1,9 @@
-"""The handle of a run in process."""
+"""The handle of a run in process. What it gives away is a copy: whoever changes that does not change the run."""
 
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
 
@@ -78,13 +79,13 @@ class LocalHandler(WorkflowHandler):
         await self._run.send(cast("Mapping[str, Any]", data), type_name=type_name, answer=True, request=request, by=by)
 
     async def requests(self, *, only_open: bool = True) -> list[dict[str, Any]]:
-        return views.requests(self._run.engine.run, only_open=only_open)
+        return copy.deepcopy(views.requests(self._run.engine.run, only_open=only_open))
 
     async def state(self) -> dict[str, Any]:
-        return self._run.engine.run.state
+        return copy.deepcopy(self._run.engine.run.state)
 
     async def progress(self) -> dict[str, Any]:
-        return views.progress(self._run.engine.run)
+        return copy.deepcopy(views.progress(self._run.engine.run))
 
     async def path(self) -> RunPath:
         return self.path_now

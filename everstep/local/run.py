@@ -25,10 +25,8 @@ from everstep.engine.passes import ChildEnd
 from everstep.engine.stream import shown
 from everstep.errors import (
     ContextStateError,
-    RequestExpiredError,
     ResponseRefusedError,
     WorkflowCancelledByUser,
-    WorkflowRuntimeError,
     WorkflowTimeoutError,
 )
 from everstep.events import Event
@@ -37,6 +35,7 @@ from everstep.invoke import Invoker
 from everstep.judge import judge
 from everstep.local.children import Above, LocalChildren, MakeRun
 from everstep.local.clock import Clock, Timer
+from everstep.local.endings import failure
 from everstep.local.lock import LocalLocks
 from everstep.local.report import kinds, tell, tell_nothing
 from everstep.local.stream import LocalStream
@@ -162,8 +161,25 @@ class LocalRun:
                     self._traces.watch.applied(what, commands, live=True)
                 for command in commands:
                     self._carry_out(command)
+        except Exception as fault:
+            self._break_off(fault)
+            raise
         finally:
             self._applying = False
+
+    def _break_off(self, fault: Exception) -> None:
+        """The run cannot go on, by no fault of its steps: nobody is to wait for it in vain."""
+        self._inputs.clear()
+        for task in self._tasks.values():
+            task.cancel()
+        for sender in [sender for sender in self._senders.values() if not sender.done()]:
+            sender.set_exception(fault)
+        self.engine.run.status = "failed"
+        self.engine.run.let_go()
+        if not self.ended.done():
+            error = exception_to_data(fault)
+            self.end = ChildEnd.failed(self.run_id, error["type"], error["message"])
+            self._fail("WorkflowFailedEvent", {"step_name": "", "exception": error}, fault)
 
     async def send(
         self,
@@ -279,23 +295,10 @@ class LocalRun:
     def _(self, command: do.FailRun) -> None:
         self.end = children.end_of(self.run_id, command)
         if command.kind == "timeout":
-            data = {"timeout": command.timeout, "active_steps": list(command.active_steps)}
-            self._fail("WorkflowTimedOutEvent", data, WorkflowTimeoutError(command.message))
+            told = {"timeout": command.timeout, "active_steps": list(command.active_steps)}
+            self._fail("WorkflowTimedOutEvent", told, WorkflowTimeoutError(command.message))
             return
-        failure = command.failure
-        error: Exception = WorkflowRuntimeError(command.message)
-        if command.kind == "expired":
-            error = RequestExpiredError(command.message)
-        elif failure is not None and self._last_error is not None:
-            error = self._last_error
-            error.add_note(f"in step {command.step!r} of {self.engine.definition.name}, given {command.event}")
-        data = {
-            "step_name": command.step or "",
-            "exception": failure.exception if failure else exception_to_data(error),
-            "traceback": failure.traceback if failure else "",
-            "attempts": failure.attempts if failure else None,
-            "elapsed_seconds": failure.elapsed if failure else None,
-        }
+        data, error = failure(command, self._last_error, self.engine.definition.name)
         self._fail("WorkflowFailedEvent", data, error)
 
     @_carry_out.register

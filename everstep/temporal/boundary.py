@@ -1,13 +1,14 @@
 """When a run continues as new: long before its history is too long, at a quiet point, without losing anything.
 
 Past the soft limit steps are no longer started and those that run may end; if they take longer than the drain, the run
-goes on and tries later. Past the hard limit what still runs is moved: it runs again behind the boundary, uncounted.
+goes on and tries later. Past the hard limit what still runs after a drain is moved: it runs again behind the boundary,
+uncounted. Each move doubles the drain of the next execution, so that steps which take longer than one come to an end.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Protocol
@@ -24,7 +25,8 @@ class Limits:
 
     Attributes:
         continue_at_events: the length of a history at which a run continues as new; the hard limit is five times that.
-        continue_at_bytes: the same of its size.
+            At least 10: a run that only waits would else continue as new again and again. Workers hold it against that.
+        continue_at_bytes: the same of its size. At least 10,000.
         drain_seconds: how long to wait for running steps then; after that steps start again, and it tries later.
         heartbeat_seconds: after this much silence a worker counts as lost.
         payload: the server's limit for one payload, in bytes; None where external storage takes large ones.
@@ -60,6 +62,9 @@ class Limits:
 DRAIN = "drain"
 """The name of the timer that bounds the wait for running steps."""
 
+DOUBLED_AT_MOST = 10
+"""How often the drain is doubled, for a run whose steps were moved one time after the other: thirty seconds to 8 h."""
+
 LEAVE = "leave"
 """The name of the timer by which a run leaves that found itself able to by a message.
 
@@ -91,6 +96,11 @@ def overdue(limits: Limits, length: int, size: int) -> bool:
     return length >= 5 * limits.continue_at_events or size >= 5 * limits.continue_at_bytes
 
 
+def far_overdue(limits: Limits, length: int, size: int) -> bool:
+    """Whether a history is so long that nothing can be waited for: servers end runs at 51,200 events or 50 MB."""
+    return length >= 8 * limits.continue_at_events or size >= 8 * limits.continue_at_bytes
+
+
 def next_try(limits: Limits, length: int) -> int:
     """At which length to try again to cross, after one of `length` could not."""
     return length + limits.continue_at_events // 4
@@ -110,14 +120,22 @@ class Crosser(Protocol):
 
 
 class Boundary:
-    """Watches the length of one execution's history."""
+    """Watches the length of one execution's history.
 
-    def __init__(self, crosser: Crosser, run: Run) -> None:
+    Args:
+        crosser: the interpreter.
+        run: whose execution it is.
+        moved: with how many executions before this one, in a row, steps were moved.
+    """
+
+    def __init__(self, crosser: Crosser, run: Run, moved: int) -> None:
         self._run = crosser
         self._protocol = run.protocol
         self._scheduler = run.scheduler
         self._draining = False
         self._drain: asyncio.Task[None] | None = None
+        self._drained = False
+        self._moved = moved
         self._try_at = 0
         self._leaving = False
         self._crossed = False
@@ -140,8 +158,17 @@ class Boundary:
             self._leaving = True
             asyncio.create_task(workflow.sleep(LEAVE_SECONDS, summary=LEAVE)).add_done_callback(self._leave)
 
+    @property
+    def moved(self) -> int:
+        """What the next execution is given as `moved`."""
+        return self._moved + 1 if self._protocol >= 3 and self._scheduler.in_flight else 0
+
     def _quiet(self) -> bool:
-        return not self._run.busy and (self._scheduler.in_flight == 0 or self._overdue())
+        return not self._run.busy and (self._scheduler.in_flight == 0 or self._must_move())
+
+    def _must_move(self) -> bool:
+        """Whether what still runs is moved: past the hard limits, since protocol 3 once it had a drain to end in."""
+        return self._overdue() and (self._protocol < 3 or self._drained or self._is(far_overdue))
 
     def _leave(self, timer: asyncio.Task[None]) -> None:
         self._leaving = False
@@ -159,7 +186,8 @@ class Boundary:
 
     def _bound(self) -> None:
         """Wait no longer than this for what is under way."""
-        self._drain = asyncio.create_task(workflow.sleep(self._run.limits.drain_seconds, summary=DRAIN))
+        seconds = self._run.limits.drain_seconds * 2 ** min(self._moved, DOUBLED_AT_MOST)
+        self._drain = asyncio.create_task(workflow.sleep(seconds, summary=DRAIN))
         self._drain.add_done_callback(self._drained_too_long)
 
     def _due(self) -> bool:
@@ -168,20 +196,24 @@ class Boundary:
         return length >= self._try_at and due(self._run.limits, length, size, info.is_continue_as_new_suggested())
 
     def _overdue(self) -> bool:
+        return self._is(overdue)
+
+    def _is(self, how: Callable[[Limits, int, int], bool]) -> bool:
         info = workflow.info()
-        return overdue(self._run.limits, info.get_current_history_length(), info.get_current_history_size())
+        return how(self._run.limits, info.get_current_history_length(), info.get_current_history_size())
 
     def _drained_too_long(self, timer: asyncio.Task[None]) -> None:
         if self._crossed or timer.cancelled():
             return
         if self._overdue():
+            self._drained = True
             self.look(by_message=False)
             return
         self._go_on()
 
     def _go_on(self) -> None:
         """Start steps again, and try to cross later."""
-        self._draining = False
+        self._draining = self._drained = False
         if self._drain is not None:
             self._drain.cancel()
             self._drain = None

@@ -124,7 +124,7 @@ class EngineFollower:
             engine = Engine.restore(
                 FlowDefinition.from_json(carried["definition"]), unpack(carried["engine"]), self._run_id
             )
-            self._replica.begin(engine, carried["limits"], happened.Restored(self._replica.now))
+            self._replica.begin(engine, carried["limits"], happened.Restored(self._replica.now, moved=True))
 
     async def _task_started(self, event: HistoryEvent) -> None:
         started = event.workflow_task_started_event_attributes
@@ -214,7 +214,9 @@ class EngineFollower:
                 self._replica.take(released)
         elif signal.signal_name in _MESSAGES:
             self._message(signal.signal_name, arguments, None)
-        elif signal.signal_name in (names.PUBLISH, names.PARENT, names.CHILD):
+        elif signal.signal_name == names.PUBLISH:
+            self._replica.shown()
+        elif signal.signal_name in (names.PARENT, names.CHILD):
             pass
         elif signal.signal_name.startswith(names.OWN):
             raise UnreadableError(f"event {event.event_id} is a signal {signal.signal_name!r}")

@@ -161,7 +161,7 @@ class Interpreter(Doors):
         self._shown_waiting = carried["waiting"]
         restored = Engine.restore(definition, unpack(carried["engine"]), workflow.info().workflow_id)
         engine = self._set_up(carried, restored)
-        self.feed(happened.Restored(workflow.time()))
+        self.feed(happened.Restored(workflow.time(), moved=True))
         self.desk.open(engine)
 
     def _set_up(self, begun: Mapping[str, Any], engine: Engine) -> Engine:
@@ -172,7 +172,7 @@ class Interpreter(Doors):
         teller = self._teller = None if watcher is None else watcher(engine.run)
         trace = self.children.trace = None if teller is None else teller.traceparent
         self.steps = StepRunner(engine, self._limits, self.feed, trace)
-        self._boundary = Boundary(self, engine.run)
+        self._boundary = Boundary(self, engine.run, begun.get("moved", 0))
         return engine
 
     async def _continue(self) -> None:
@@ -193,12 +193,14 @@ class Interpreter(Doors):
     def _to_carry(self) -> bytes:
         """What the next execution begins with; written once, unless something has happened since."""
         assert self.engine is not None
+        assert self._boundary is not None
         if self._carried[0] != self._fed:
             carried = {
                 "definition": moved_up(self._pinned),
                 "limits": self._limits.to_json(),
                 "engine": pack(self.engine.snapshot()),
                 "waiting": self._shown_waiting,
+                **({"moved": moved} if (moved := self._boundary.moved) else {}),
                 **self.above.carried(),
             }
             self._carried = self._fed, dump(carried)

@@ -13,7 +13,7 @@ from everstep.engine import inputs as happened
 from everstep.engine.core import Engine
 from everstep.engine.messages import Envelope
 from everstep.engine.notices import Watch
-from everstep.temporal.boundary import BY_MESSAGE, DRAIN, LEAVE, Limits, due, next_try, overdue
+from everstep.temporal.boundary import BY_MESSAGE, DRAIN, LEAVE, Limits, due, far_overdue, next_try, overdue
 from everstep.temporal.message_desk import judgement, unjudgeable
 from everstep.temporal.step_runner import DEFERRED, step_input, too_large
 
@@ -44,6 +44,7 @@ class Replica:
         self._size = 0
         self._suggested = False
         self._draining = False
+        self._drained = False
         self._crossed = False
         self._try_at = 0
         self._judging = 0
@@ -70,6 +71,11 @@ class Replica:
         elif not (self._crossed and isinstance(what, happened.LockRequested)):
             self._feed(what)
 
+    def shown(self) -> None:
+        """A step has shown events by signal: the history is longer by that."""
+        if self._engine is not None and self._engine.run.active and self._engine.run.protocol >= 3:
+            self._look(self._engine, by_message=True)
+
     def judged(self, verdicts: Sequence[Mapping[str, Any]]) -> None:
         """Verdicts on messages; up to protocol 2 those that come when the run leaves are asked for again."""
         self._judging -= len(verdicts)
@@ -85,6 +91,7 @@ class Replica:
             if timer == DRAIN and not overdue(self._limits, self._length, self._size):
                 self._resume()
             else:
+                self._drained = self._drained or timer == DRAIN
                 self._crossed = self._quiet(engine)
         elif timer != DEFERRED and not self._closed:
             self._feed(happened.TimerFired(self.now, timer))
@@ -157,7 +164,11 @@ class Replica:
 
     def _quiet(self, engine: Engine) -> bool:
         busy = self._judging or (self._waited_for and engine.run.protocol >= 3)
-        return not busy and (engine.run.scheduler.in_flight == 0 or overdue(self._limits, self._length, self._size))
+        return not busy and (engine.run.scheduler.in_flight == 0 or self._must_move(engine))
+
+    def _must_move(self, engine: Engine) -> bool:
+        where = self._limits, self._length, self._size
+        return overdue(*where) and (engine.run.protocol < 3 or self._drained or far_overdue(*where))
 
     @property
     def _closed(self) -> bool:
@@ -165,6 +176,6 @@ class Replica:
         return self._crossed and self._engine is not None and self._engine.run.protocol < 3
 
     def _resume(self) -> None:
-        self._draining = self._crossed = False
+        self._draining = self._drained = self._crossed = False
         self._try_at = next_try(self._limits, self._length)
         self._feed(happened.Resumed(self.now))

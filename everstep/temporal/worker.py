@@ -64,7 +64,7 @@ class EverstepPlugin(SimplePlugin):
         watch: looks after the event loops.
 
     Raises:
-        WorkflowConfigurationError: there is no flow, or two have one name.
+        WorkflowConfigurationError: there is no flow, or two have one name; or no run could go on within the limits.
         WorkflowValidationError: a flow cannot work.
         SettingsError: by client or worker, where what the environment says of payloads cannot be done.
 
@@ -85,7 +85,7 @@ class EverstepPlugin(SimplePlugin):
     ) -> None:
         wait_at_exit()
         self._flows = instances(flows)
-        self._limits = limits or Limits()
+        self._limits = checked(limits or Limits())
         self._gate = gate
         self._watch = watch or LoopWatch()
         self._host = StepHost(step_threads, self._watch)
@@ -279,3 +279,29 @@ def instances(flows: Sequence[Flow]) -> list[Workflow]:
             )
         seen.add(flow.workflow_name)
     return instances
+
+
+def checked(limits: Limits) -> Limits:
+    """The limits, as they are. Those in histories are not looked at: a run goes on with what it began with.
+
+    Raises:
+        WorkflowConfigurationError: a number with which no run could go on.
+    """
+    for name, least in _LEAST.items():
+        value = getattr(limits, name)
+        if value is not None and not value >= least:  # not a number is refused, too
+            raise WorkflowConfigurationError(
+                f"Limits: {name}={value!r} is too small for runs to go on with; give at least {least:,}, or leave it "
+                f"out: then it is {getattr(Limits(), name):,}."
+            )
+    return limits
+
+
+_LEAST = {
+    "continue_at_events": 10,
+    "continue_at_bytes": 10_000,
+    "drain_seconds": 0,
+    "heartbeat_seconds": 0.1,
+    "payload": 1_000,
+}
+"""The smallest numbers of `Limits` that are taken."""

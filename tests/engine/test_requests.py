@@ -9,6 +9,7 @@ from everstep.engine.asking import CLOSED_REQUESTS_KEPT
 from everstep.engine.commands import CancelTimer, CompleteRun, FailRun, JudgeMessage, ReplyToMessage, SetTimer
 from everstep.engine.inputs import MessageMalformed, MessageReceived, MessagesJudged, Verdict
 from everstep.engine.messages import Envelope
+from everstep.engine.requests import CLOSED_BYTES_KEPT
 from everstep.flow.definition import PROTOCOL, EventDefinition
 from tests.support.engine_driver import Driver, event, flow, judging, of, step
 
@@ -173,6 +174,21 @@ def test_long_closed_requests_are_forgotten_but_not_unknown() -> None:
     (timer,) = of(run.respond({}, request="begin-9999"), SetTimer)
     run.fire(timer.timer, timer.at)
     assert run.reply()[1].startswith("there is no request 'begin-9999'")
+
+
+@pytest.mark.parametrize(("protocol", "kept"), [(2, [1, 2, 3, 4]), (3, [2, 3, 4])])
+def test_closed_requests_are_carried_as_far_as_they_fit(protocol: int, kept: list[int]) -> None:
+    """The latest ones, whole; one that was forgotten is not unknown, and what is open is carried whatever its size."""
+    large = "x" * (CLOSED_BYTES_KEPT * 2 // 5)
+    run = asking(4, step("other", "Later"), protocol=protocol)
+    for number in (1, 2, 3):
+        run.respond({"text": large}, request=f"begin-{number}")
+        run.judge()
+    run.restore()
+    assert [one["id"] for one in views.requests(run.engine.run)] == [f"begin-{number}" for number in kept]
+    run.respond({}, request="begin-1")
+    assert not run.reply()[0]
+    assert run.reply()[1].startswith("request begin-1 was ")
 
 
 def test_nothing_to_answer() -> None:

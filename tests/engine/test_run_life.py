@@ -194,6 +194,16 @@ def test_crash_runs_again_what_ran() -> None:
     assert len(run.engine.run.scheduler.queues["b"].waiting) == 2
 
 
+@pytest.mark.parametrize(("protocol", "attempts"), [(2, [0, 0]), (3, [1, 2])])
+def test_a_step_that_is_moved_is_tried_again(protocol: int, attempts: list[int]) -> None:
+    """Each time as another attempt, which the driver does not know of by itself; older runs go on as they began."""
+    run = Driver(flow(step("a", "StartEvent", "StopEvent"), protocol=protocol))
+    run.start()
+    records = [command.record for _ in range(2) for command in of(run.crash(moved=True), RunStep)]
+    assert [0 if record is None else record.attempts for record in records] == attempts
+    assert run.engine.run.invocations[1].origin == 1
+
+
 def test_crash_sets_timers_again() -> None:
     """At the times they had."""
     run = Driver(flow(step("a", "StartEvent", "StopEvent"), timeout=30.0))

@@ -157,11 +157,11 @@ class Driver:
         (one,) = of(self.last, ReplyToMessage)
         return one.accepted, one.reason
 
-    def crash(self) -> list[Command]:
+    def crash(self, *, moved: bool = False) -> list[Command]:
         """Save, forget, restore and go on."""
         self.restore()
         self.running.clear()
-        return self.apply(Restored(self.now))
+        return self.apply(Restored(self.now, moved))
 
     def restore(self) -> None:
         """Replace the engine by one restored from JSON whose keys were sorted."""
