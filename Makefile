@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q
 # Where this is set, every process compiles what it imports: half a second for each worker, starter and test process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test collect test-fast test-slow test-traces simulate phoenix lint format types layers lock bench
+.PHONY: help setup demo test collect test-fast test-slow test-traces simulate phoenix phoenix-stop lint format types layers lock bench
 .PHONY: dev-server worker clean docs docs-serve image manifests test-deploy test-storage eval
 
 help: ## show this list
@@ -46,8 +46,11 @@ test-storage: setup ## payloads in a real S3-compatible server, SeaweedFS, which
 	@bash scripts/s3-server
 	$(PYTEST) -m s3 $(ARGS)
 
-phoenix: ## start Phoenix, a viewer for traces, at http://127.0.0.1:6006
+phoenix: ## start Phoenix, a viewer for traces, at http://127.0.0.1:6006 (phoenix-stop ends it)
 	@bash scripts/phoenix
+
+phoenix-stop:
+	@bash scripts/phoenix stop
 
 docs: ## these pages as a site, in build/site; broken links and references fail
 	@bash scripts/docs

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import ast
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from everstep.temporal.devserver import DevServer
 from tests.docs.test_guide import PRINTED, execute
-from tests.support.pages import Page
+from tests.support.desk_model import play
+from tests.support.fake_openai import FakeOpenAI
+from tests.support.pages import ROOT, Page
+from tests.support.shell import Shell, plain_environment
 
-PIECES = [block.text for block in Page("docs/agents.md").take("python")]
+PAGE = Page("docs/agents.md")
+PIECES = [block.text for block in PAGE.take("python")]
+(COMMANDS,) = PAGE.take("bash")
 
 
 async def test_the_pieces_print_what_they_say(
@@ -24,3 +31,20 @@ async def test_the_pieces_print_what_they_say(
     for piece in PIECES:
         await execute(ast.parse(piece).body, program)
         assert capsys.readouterr().out.splitlines() == PRINTED.findall(piece)
+
+
+@pytest.mark.slow
+def test_the_desk_answers_in_a_shell(dev_server: DevServer, tmp_path: Path) -> None:
+    """Triage hands over to billing, which looks the order up; the second command shows it until the end."""
+    for name in ("worker.py", "starter.py"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    settings = {"TEMPORAL_ADDRESS": dev_server.address, "TEMPORAL_TASK_QUEUE": "agents-page"}
+    with (
+        FakeOpenAI(play, keep_alive=False) as model,
+        Shell(tmp_path, plain_environment(**settings, **model.env)) as shell,
+    ):
+        work, run = COMMANDS.lines
+        shell.run(work)
+        ran = shell.run(run)
+    assert ran.code == 0, ran.output
+    assert "Here is what came of it: " in ran.output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,13 +15,16 @@ from temporalio.client import Client
 from everstep import Workflow, use_runtime
 from everstep.agent.testing import ScriptedModel
 from everstep.temporal import TemporalRuntime, serving
+from everstep.temporal.devserver import DevServer
 from tests.docs.test_guide import PRINTED
 from tests.support.pages import Block, Page
+from tests.support.shell import Shell, plain_environment
 
 PROGRAMS = [
     Page(f"docs/patterns/{name}.md").take("python")[0]
     for name in ("query-rewriting", "multi-strategy-rag", "extraction-loop", "tools-with-approval", "agents")
 ]
+COMMANDS = Page("docs/patterns/tools-with-approval.md").take("bash")[0]
 NAMES = [block.page.rpartition("/")[2] for block in PROGRAMS]
 SAID = re.compile(rf"{PRINTED.pattern}|^ +# (.+)$", re.MULTILINE)
 """What a `print` in a loop prints stands in the lines below it."""
@@ -89,3 +93,16 @@ async def test_it_prints_the_same_on_temporal(
         with use_runtime(TemporalRuntime(client, task_queue="patterns")):
             await program.main()
     assert sorted(capsys.readouterr().out.splitlines()) == program.said
+
+
+@pytest.mark.slow
+def test_tools_are_approved_from_a_shell(dev_server: DevServer, tmp_path: Path) -> None:
+    """The commands of the page: one call is rejected, the next is changed, and the model has the last word."""
+    (tmp_path / "desk.py").write_text(PROGRAMS[NAMES.index("tools-with-approval.md")].text)
+    settings = {"TEMPORAL_ADDRESS": dev_server.address, "TEMPORAL_TASK_QUEUE": "approval-page"}
+    with Shell(tmp_path, plain_environment(**settings)) as shell:
+        *commands, result = COMMANDS.lines
+        for command in commands:
+            ran = shell.run(command)
+            assert ran.code == 0, f"{command}\n{ran.output}"
+        assert shell.json(result)["response"]["content"] == "A-2 is paid back in full, A-1 in part."

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-PROGRAM = Path(__file__).parents[2] / ".venv-phoenix" / "bin" / "phoenix"
-START_SECONDS = 180.0
+ROOT = Path(__file__).parents[2]
+PROGRAM = ROOT / ".venv-phoenix" / "bin" / "phoenix"
 PROJECT = "everstep-tests"
 
 
@@ -42,18 +42,19 @@ class Span:
 
 
 class Phoenix:
-    """Its server, while the block lasts; with its data in a folder of the test's own."""
+    """Its server, while the block lasts, started as users do; with its data in a folder of the test's own.
+
+    Attributes:
+        settings: those by which `make phoenix` knows it.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._port, grpc = _free_port(), _free_port()
-        self._env = {
-            **os.environ,
+        self._port = _free_port()
+        self.settings = {
             "PHOENIX_HOST": "127.0.0.1",
             "PHOENIX_PORT": str(self._port),
-            "PHOENIX_GRPC_PORT": str(grpc),
+            "PHOENIX_GRPC_PORT": str(_free_port()),
             "PHOENIX_WORKING_DIR": str(folder),
-            "PHOENIX_TELEMETRY_ENABLED": "false",
         }
 
     @property
@@ -71,24 +72,12 @@ class Phoenix:
         }
 
     def __enter__(self) -> Self:
-        log = (self._folder / "phoenix.log").open("wb")
-        with log:
-            self._process = subprocess.Popen([PROGRAM, "serve"], env=self._env, stdout=log, stderr=log)
-        deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
-            told = (self._folder / "phoenix.log").read_text()[-2000:]
-            assert self._process.poll() is None, f"Phoenix has ended: {told}"
-            assert time.monotonic() < deadline, f"Phoenix did not start: {told}"
-            time.sleep(0.5)
+        assert "runs at" in self._make("phoenix")
+        self._get("/v1/projects")  # it answers at once
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        assert "stopped" in self._make("phoenix-stop")
 
     def until(self, run: str, found: Callable[[Sequence[Span]], Any], seconds: float = 30.0) -> list[Span]:
         """All spans of a run, once they are as they should be; it takes some seconds until they can be read."""
@@ -112,12 +101,11 @@ class Phoenix:
         traces = {span.trace for span in spans if span.attributes.get("session.id") == run}
         return sorted((span for span in spans if span.trace in traces), key=lambda span: (span.begun, span.ended))
 
-    def _answers(self) -> bool:
-        try:
-            self._get("/v1/projects")
-        except OSError:
-            return False
-        return True
+    def _make(self, target: str) -> str:
+        command = ["make", "--no-print-directory", target]
+        done = subprocess.run(command, cwd=ROOT, env=os.environ | self.settings, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
 
     def _get(self, path: str) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self.url}{path}", timeout=20) as answer:

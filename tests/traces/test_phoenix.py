@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,16 +12,20 @@ import pytest
 from temporalio.client import Client
 
 from everstep.temporal import TemporalRuntime
+from everstep.temporal.devserver import DevServer
 from everstep.testing.time_skipping import SkipWhileWaiting
 from tests.support import desk_model, rag_model
 from tests.support.drivers import TimeSkippingDriver
 from tests.support.fake_openai import FakeOpenAI, RecordedRequest, Reply
-from tests.support.phoenix import PROGRAM, Phoenix, Span, is_tree, tree
+from tests.support.pages import ROOT, Page
+from tests.support.phoenix import PROGRAM, PROJECT, Phoenix, Span, is_tree, tree
+from tests.support.shell import Shell, plain_environment
 from tests.support.waiting import until
 from tests.support.worker_process import WorkerProcess
 
 pytestmark = [pytest.mark.phoenix, pytest.mark.timeout(400)]
 
+(COMMANDS,) = Page("docs/observability.md").take("bash")
 FLOWS = ("workflows.indexing:IndexFlow", "workflows.rag:RagFlow", "workflows.agent:SupportDesk")
 DAY = 86_400.0
 
@@ -150,6 +155,30 @@ def _has_documents(searches: list[Span]) -> None:
     first = searches[0].attributes
     assert "three days" in first["retrieval.documents.0.document.content"]
     assert first["retrieval.documents.0.document.score"] > 0
+
+
+def test_three_commands_to_a_trace(phoenix: Phoenix, dev_server: DevServer, tmp_path: Path) -> None:
+    """Typed one after the other: the demo's run is in Phoenix, whole, with its contents."""
+    start, setting, demo = COMMANDS.lines
+    env = plain_environment(
+        **phoenix.settings,
+        PHOENIX_PROJECT_NAME=PROJECT,
+        TEMPORAL_ADDRESS=dev_server.address,
+        EVERSTEP_DEMO_STATE=str(tmp_path / "state"),
+        EVERSTEP_VECTORS=str(tmp_path / "vectors"),
+        EVERSTEP_OUTBOX=str(tmp_path / "outbox"),
+    )
+    with Shell(tmp_path, env) as shell:
+        shell.run(f"cd {ROOT}")
+        assert shell.run(start).code == 0
+        assert shell.run(setting.replace("http://127.0.0.1:6006", phoenix.url)).code == 0
+        ran = shell.run(demo, patience=180)
+    assert ran.code == 0, ran.output
+    run = re.search(r"demo-rag-\S+", ran.output)
+    assert run
+    spans = phoenix.until(run[0], lambda found: any(span.name == "RagFlow completed" for span in found))
+    assert tree(spans)[0] == "RagFlow CHAIN"
+    assert "worker" in spans[0].attributes["input.value"]
 
 
 async def test_an_agent_is_one_tree_with_its_tools(phoenix: Phoenix, skipping_server: str, env: dict[str, str]) -> None:
