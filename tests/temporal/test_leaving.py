@@ -113,28 +113,29 @@ async def _mirrored(client: Client, handler: TemporalHandler) -> int:
     return len(found)
 
 
-async def _nonsense(handler: TemporalHandler) -> None:
+async def _nonsense(handler: TemporalHandler, number: int = 20) -> None:
     """Signals that are refused at once, enough for the boundary to be due."""
-    for _ in range(20):
+    for _ in range(number):
         await handler.workflow.signal("respond", "nonsense")
 
 
 @asynccontextmanager
 async def _pair(client: Client, task_queue: str, limits: Limits, **start: Any) -> AsyncGenerator[TemporalHandler]:
-    """A run of `Pair` whose steps are scheduled, while no worker has it."""
+    """A run of `Pair` whose steps are scheduled, while no worker has it, and far past the hard limit."""
     async with serving(client, [Pair], task_queue=task_queue, limits=limits):
         handler = await TemporalRuntime(client, task_queue=task_queue).start_flow("Pair", start)
-        await _has(client, handler, 2, "activity_task_scheduled")
+        await _has(client, handler, 3, "activity_task_scheduled")
+    await _nonsense(handler, 160)
     yield handler
 
 
 @pytest.mark.parametrize("fails", [False, True])
 async def test_an_end_in_the_task_that_decides_to_leave_is_kept(client: Client, task_queue: str, fails: bool) -> None:
     """Past the hard limit two steps end in one task: by the first the run would leave, the second one ends it."""
-    limits = Limits(continue_at_events=2)
+    limits = Limits(continue_at_events=20)
     async with _pair(client, task_queue, limits, fails=fails) as handler:
         async with serving(client, [Pair], task_queue="leaving-steps", steps_only=True):
-            await _has(client, handler, 2, "activity_task_completed", "activity_task_failed")
+            await _has(client, handler, 3, "activity_task_completed", "activity_task_failed")
         async with serving(client, [Pair], task_queue=task_queue, limits=limits):
             if fails:
                 with pytest.raises(StepFailedError, match="no"):
@@ -149,18 +150,16 @@ async def test_an_end_in_the_task_that_leaves_is_kept(
 ) -> None:
     """The timer by which the run leaves, and the end of its last step, come in one task."""
     monkeypatch.setattr(boundary, "LEAVE_SECONDS", 0.5)
-    limits = Limits(continue_at_events=2)
-    async with serving(client, [Pair], task_queue=task_queue, limits=limits):
-        handler = await TemporalRuntime(client, task_queue=task_queue).start_flow("Pair")
-        await _has(client, handler, 2, "activity_task_scheduled")
-        await _nonsense(handler)
-        await _has(client, handler, 2, "timer_started")  # that of the drain, and this one
-    async with serving(client, [Pair], task_queue="leaving-steps", steps_only=True):
-        await _has(client, handler, 2, "activity_task_completed")
-    await _has(client, handler, 1, "timer_fired")
-    async with serving(client, [Pair], task_queue=task_queue, limits=limits):
-        assert await asyncio.wait_for(handler, 20) == "ended"
-    await _mirrored(client, handler)
+    limits = Limits(continue_at_events=20)
+    async with _pair(client, task_queue, limits) as handler:
+        async with serving(client, [Pair], task_queue=task_queue, limits=limits):
+            await _has(client, handler, 1, "timer_started")
+        async with serving(client, [Pair], task_queue="leaving-steps", steps_only=True):
+            await _has(client, handler, 3, "activity_task_completed")
+        await _has(client, handler, 1, "timer_fired")
+        async with serving(client, [Pair], task_queue=task_queue, limits=limits):
+            assert await asyncio.wait_for(handler, 20) == "ended"
+        await _mirrored(client, handler)
 
 
 async def _waiting(client: Client, task_queue: str, limits: Limits, flow: Workflow | None = None) -> TemporalHandler:
@@ -178,12 +177,13 @@ async def test_an_answer_that_is_looked_at_again_is_taken_before_the_run_leaves(
     client: Client, task_queue: str
 ) -> None:
     """It came with the outcome that asks, by update, when the boundary was due: its sender is told."""
-    limits = Limits(continue_at_events=5)
+    limits = Limits(continue_at_events=10)
     async with serving(client, [Asks], task_queue=task_queue, limits=limits):
         handler = await TemporalRuntime(client, task_queue=task_queue).start_flow("Asks")
         await _has(client, handler, 1, "activity_task_scheduled")
     async with serving(client, [Asks], task_queue="leaving-questions", steps_only=True):
         await _has(client, handler, 1, "activity_task_completed")
+    await _nonsense(handler)
     answers = [asyncio.ensure_future(handler.respond({"approved": True})) for _ in range(2)]
     await asyncio.sleep(0.3)
     async with serving(client, [Asks], task_queue=task_queue, limits=limits):
