@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from everstep.engine import children, collecting, delivery, locks, mail, waits
-from everstep.engine.commands import Command, FailRun, RunStep, SetTimer
+from everstep.engine import children, collecting, delivery, locks, mail, state_room, waits
+from everstep.engine.commands import CancelStep, Command, FailRun, RunStep, SetTimer
 from everstep.engine.inputs import (
     CancelRequested,
     ChildAsked,
@@ -29,6 +29,7 @@ from everstep.engine.inputs import (
     StepSucceeded,
     TimerFired,
 )
+from everstep.engine.messages import Failure
 from everstep.engine.run import Run
 from everstep.engine.scheduling import Invocation
 from everstep.engine.streams import ROOT
@@ -130,6 +131,9 @@ class Engine:
             locks.pass_over(run, invocation, last=False)
             run.commands.append(_run_step(invocation))
             return
+        if failure := state_room.refusal(run, invocation.step, done.outcome.state, done.outcome.attempts):
+            self._fail(invocation, failure)
+            return
         invocation.unjudged = False
         del run.invocations[invocation.id]
         run.scheduler.finish(invocation.step, failed=False)
@@ -137,14 +141,16 @@ class Engine:
         locks.pass_over(run, invocation, last=not done.outcome.suspended)
 
     def _failed(self, failed: StepFailed) -> None:
-        run = self.run
         invocation = self._ended(failed.invocation)
-        if invocation is None:
-            return
+        if invocation is not None:
+            self._fail(invocation, failed.failure)
+
+    def _fail(self, invocation: Invocation, failure: Failure) -> None:
+        run = self.run
         run.last_step = invocation.step
         del run.invocations[invocation.id]
         run.scheduler.finish(invocation.step, failed=True)
-        delivery.step_failed(run, invocation, failed.failure)
+        delivery.step_failed(run, invocation, failure)
         locks.pass_over(run, invocation)
 
     def _ended(self, number: int) -> Invocation | None:
@@ -158,7 +164,16 @@ class Engine:
         locks.request(self.run, asked)
 
     def _lock_released(self, done: LockReleased) -> None:
-        locks.release(self.run, done)
+        run = self.run
+        invocation = run.invocations.get(done.invocation)
+        if invocation is None or done.changes is None or not locks.holds(run, done):
+            locks.release(run, done)
+        elif failure := state_room.refusal(run, invocation.step, done.changes):
+            # Its block takes the state for changed already, so that this is the end of it.
+            run.commands.append(CancelStep(invocation.id))
+            self._fail(invocation, failure)
+        else:
+            locks.release(run, done)
 
     def _lock_renewed(self, alive: LockRenewed) -> None:
         locks.heard(self.run, alive)

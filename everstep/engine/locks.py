@@ -99,6 +99,11 @@ def request(run: Run, asked: LockRequested) -> None:
     _next(run)
 
 
+def holds(run: Run, done: LockReleased) -> bool:
+    """Whether the block that ends has the lock."""
+    return run.lock.holder is not None and _is(run.lock.holder, done)
+
+
 def release(run: Run, done: LockReleased) -> None:
     """A block has ended, with changes to commit or without; one that does not hold the lock is not listened to."""
     lock = run.lock

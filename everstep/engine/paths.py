@@ -113,6 +113,12 @@ def copied(state: State) -> State:
     return json.loads(dumps(state))
 
 
+def size_in_bytes(value: Any) -> int:
+    """The length of a value's JSON, in bytes of UTF-8."""
+    text = dumps(value)
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+
+
 def size(value: Any) -> int:
     """The length of a value's JSON, in characters."""
     return len(dumps(value))

@@ -39,6 +39,8 @@ class Run:
         self.started_at = 0.0
         self.state: dict[str, Any] = {}
         self.state_size = 2
+        self.state_limit: int | None = None
+        self.state_ceiling = 2
         self.lock = Lock()
         self.next_invocation = 1
         self.next_stream = ROOT + 1
@@ -85,6 +87,7 @@ class Run:
         text = paths.dumps(dict(state))
         self.state = json.loads(text)
         self.state_size = len(text)
+        self.state_ceiling = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
 
     def let_go(self) -> None:
         """Forget all that was under way: the run has ended."""

@@ -24,7 +24,8 @@ the step judges it; how large a step's input is does not hang on whether the run
 next execution takes until then whatever comes, an end or a cancellation too, waits for senders, and does not leave by a
 mere message; events shown by signal count for when it leaves; past the hard limits steps have a drain's time before
 they are moved; messages are judged so many at a time as one payload holds, and one that no payload holds is refused; an
-answer that is sent to one step is an answer too, and closes a request.
+answer that is sent to one step is an answer too, and closes a request; the state is bounded by what one payload
+holds.
 """
 
 MOVES_UP_FROM = 2

@@ -1,6 +1,6 @@
 """The history is the stream: what a run published, read from its Temporal history by the server's own long poll.
 
-Any number of readers, from any offset, during the run and after it, across continue-as-new, without a worker.
+Any number of readers, from any offset, during the run and after it, over continue-as-new and resets, without a worker.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from everstep.errors import RunNotFoundError
 from everstep.flow.definition import FlowDefinition
 from everstep.temporal import names
 from everstep.temporal.endings import failure_details, stop_envelope
+from everstep.temporal.executions import Executions
 from everstep.temporal.internal import InternalEvents
 from everstep.temporal.start_input import carried_over
 
@@ -67,35 +68,32 @@ class HistoryReader:
         Raises:
             RunNotFoundError: there is no such run, or retention has removed its beginning.
         """
-        execution: str | None = await self._first_execution()
+        line = Executions(self._client, self._run_id, None if after is None else after.partition(":")[0])
+        execution: str | None = await line.first()
         skip = _Skip(after)
         while execution is not None:
             following: str | None = None
+            repeated = 0
             self._activities.clear()
             self._lines.clear()
             engine = InternalEvents(self._client, self._run_id) if internal else None
             async for event, more in self._events(execution, follow):
-                items = [(event.event_id, item) async for item in self._decode(event)]
+                if line.repeats(event):
+                    repeated = event.event_id
+                following = await line.next(execution, event)
+                # The end of one that was reset is not that of the run.
+                items = [] if following else [(event.event_id, item) async for item in self._decode(event)]
                 if engine is not None:
                     told = [(one.at, Published(one.event, "")) for one in await engine.after(event, more=more)]
                     items = sorted([*items, *told], key=lambda each: each[0])
                 for at, group in groupby(items, key=lambda each: each[0]):
+                    if at <= repeated:
+                        continue
                     for index, (_, item) in enumerate(group):
                         offset = f"{execution}:{at}:{index}"
                         if skip.passed(offset):
                             yield Published(item.event, offset, item.invocation, item.attempt)
-                following = _next_execution(event) or following
             execution = following
-
-    async def _first_execution(self) -> str:
-        try:
-            found = await self._client.get_workflow_handle(self._run_id).describe()
-        except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
-                raise RunNotFoundError(self._run_id) from None
-            raise
-        info = found.raw_description.workflow_execution_info
-        return info.first_run_id or found.run_id
 
     async def _events(self, execution: str, follow: bool) -> AsyncIterator[tuple[HistoryEvent, bool]]:
         """The events of an execution, each with whether the one behind it is at hand."""
@@ -273,9 +271,3 @@ def _asked_below(body: Any) -> Iterator[Envelope]:
                 yield Envelope(kind, cast("dict[str, Any]", question))
             case _:
                 continue
-
-
-def _next_execution(event: HistoryEvent) -> str | None:
-    if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
-        return event.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
-    return None

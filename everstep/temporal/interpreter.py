@@ -19,7 +19,7 @@ from temporalio.exceptions import ApplicationError
 
 from everstep.engine import commands as do
 from everstep.engine import inputs as happened
-from everstep.engine import views
+from everstep.engine import state_room, views
 from everstep.engine.children import end_of
 from everstep.engine.core import Engine
 from everstep.engine.messages import Envelope
@@ -167,6 +167,7 @@ class Interpreter(Doors):
     def _set_up(self, begun: Mapping[str, Any], engine: Engine) -> Engine:
         self._pinned = begun["definition"]
         self._limits = Limits.from_json(begun["limits"])
+        state_room.bound(engine.run, self._limits.payload)
         self.engine = engine
         watcher = type(self).watcher
         teller = self._teller = None if watcher is None else watcher(engine.run)

@@ -24,6 +24,7 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from everstep.engine import paths
 from everstep.engine.messages import StateChange
 from everstep.errors import ContextStateError, StateValueError
 from everstep.state_lock import Grant
@@ -110,6 +111,7 @@ class AttemptLock:
         self._heartbeat = heartbeat.total_seconds()
         self._loop = asyncio.get_running_loop()
         self._held: int | None = None
+        self._granted: Mapping[str, Any] = {}
         self._applied: dict[int, Mapping[str, Any]] = {}
         self._alive: asyncio.Task[None] | None = None
         self._closed = False
@@ -152,7 +154,7 @@ class AttemptLock:
         if reply["applied"]:
             self._applied.update(reply.get("also", ()))
         else:
-            self._held = edit
+            self._held, self._granted = edit, reply["state"]
             self._alive = self._loop.create_task(self._stay_alive(edit, self._heartbeat / 3))
             if self._closed:
                 self._release(edit)
@@ -201,6 +203,8 @@ class AttemptLock:
                 f"an edit_state block changed {len(body)} bytes of state, over the server's limit of {limit}; keep "
                 "references in the state instead of contents, or set up external storage for payloads"
             )
+        if limit is not None and paths.size_in_bytes(self._granted) + len(body) > limit:
+            self._check_room(limit, changes, base)
         if self._closed or self._held != edit:
             raise ContextStateError("edit_state: this attempt of the step was given up")
         try:
@@ -210,6 +214,19 @@ class AttemptLock:
                 await self._given_up()
             raise ContextStateError(f"edit_state: {_gone(self._run[0], error)}") from None
         self._let_go()
+
+    def _check_room(self, limit: int, changes: Sequence[StateChange], base: Sequence[StateChange]) -> None:
+        """Refuse what makes the state too large to be read; the run does so too, without a word to this block."""
+        after = paths.copied(dict(self._granted))
+        for change in (*base, *changes):
+            paths.change(after, change)
+        size = paths.size_in_bytes(after)
+        if size > limit:
+            raise StateValueError(
+                f"an edit_state block makes the run's state {size:,} bytes large, over the server's limit of {limit:,} "
+                "for what travels as one; keep references in the state instead of contents, delete what is no longer "
+                "needed, or set up external storage for payloads"
+            )
 
     def _release(self, edit: int) -> None:
         if self._held == edit:

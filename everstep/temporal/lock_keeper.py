@@ -18,7 +18,7 @@ from everstep.engine import paths
 from everstep.temporal.payloads import raw
 
 ALSO_BYTES = 500_000
-"""How many bytes of states one reply holds, beside the one asked for."""
+"""How many bytes of states one reply holds, with the one asked for, before others are left out."""
 
 LONGEST_LEASE = 1e6
 """Seconds; what is beyond is a slip."""
@@ -68,7 +68,7 @@ class LockKeeper:
         asking = self._asking.get((command.invocation, command.edit, command.token))
         if asking is not None and not asking.done():
             reply: dict[str, Any] = {"state": command.state, "applied": command.applied}
-            also = _first(command.also, ALSO_BYTES)
+            also = _first(command.also, ALSO_BYTES - paths.size(command.state)) if command.also else []
             asking.set_result(raw({**reply, "also": also} if also else reply))
 
     def refused(self, command: do.RefuseLock) -> None:

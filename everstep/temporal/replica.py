@@ -10,6 +10,7 @@ from typing import Any
 
 from everstep.engine import commands as do
 from everstep.engine import inputs as happened
+from everstep.engine import state_room
 from everstep.engine.core import Engine
 from everstep.engine.messages import Envelope
 from everstep.engine.notices import Watch
@@ -53,6 +54,7 @@ class Replica:
     def begin(self, engine: Engine, limits: Mapping[str, Any], first: happened.Input) -> None:
         """The execution begins, or goes on where the one before it ended; what came before is taken now."""
         self._limits = Limits.from_json(limits)
+        state_room.bound(engine.run, self._limits.payload)
         self._engine = engine
         self._watch = Watch(engine.run, self._tell)
         self._feed(first)

@@ -16,6 +16,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from everstep.errors import RunNotFoundError
+from everstep.temporal.executions import Executions
 
 Change = Literal["scheduled", "done", "failed", "cancelled", "refused"]
 
@@ -102,18 +103,22 @@ async def step_changes(client: Client, run_id: str, *, follow: bool = False) -> 
 async def history_events(client: Client, run_id: str, *, follow: bool = False) -> AsyncIterator[HistoryEvent]:
     """The history of a run, from its beginning, across continue-as-new; with `follow`, until it ends.
 
+    Of what was reset only that is given which counts; with `follow`, what came before a reset was given already.
+
     Raises:
         RunNotFoundError: there is no such run, or retention has removed its beginning.
     """
+    line = Executions(client, run_id)
     try:
-        found = await client.get_workflow_handle(run_id).describe()
-        execution: str | None = found.raw_description.workflow_execution_info.first_run_id or found.run_id
+        execution: str | None = await line.first()
         while execution:
-            handle, execution = client.get_workflow_handle(run_id, run_id=execution), None
+            following: str | None = None
+            handle = client.get_workflow_handle(run_id, run_id=execution)
             async for event in handle.fetch_history_events(wait_new_event=follow):
-                if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
-                    execution = event.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
-                yield event
+                following = await line.next(execution, event)
+                if not line.repeats(event):
+                    yield event
+            execution = following
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
             raise RunNotFoundError(run_id) from None
