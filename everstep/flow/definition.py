@@ -13,17 +13,23 @@ from typing import Any, Literal, cast
 PROTOCOL = 3
 """The engine protocol this library writes into new definitions.
 
-Runs keep to the protocol of their definition. 2: steps with several event parameters; a join that has taken all it
-wants is the same outside of streams as in one; an outer stream does not fire a join, empty, that inner ones have fired;
-a step that takes subclasses of what other steps make does not wait for anything from outside by that. 3: an event from
-outside whose sender does not wait for a verdict goes to its step at once, where one alone takes it: the step judges it;
-how large a step's input is does not hang on whether the run is traced. A run that leaves for its next execution takes
-until then whatever comes, an end or a cancellation too; it waits for senders, and does not leave by a mere message.
-Events shown by signal count for when it leaves; past the hard limits steps have a drain's time before they are moved.
-Messages are judged so many at a time as one payload holds, and one that no payload holds is refused.
-An answer that is sent to one step is an answer too, and closes a request. The state is bounded, by what
-one payload holds.
+Runs keep to the protocol of their definition; those from `MOVES_UP_FROM` on move up when they continue as new.
+
+2: steps with several event parameters; a join that has taken all it wants is the same outside of streams as in one; an
+outer stream does not fire a join, empty, that inner ones have fired; a step that takes subclasses of what other steps
+make does not wait for anything from outside by that.
+
+3: an event from outside whose sender does not wait for a verdict goes to its step at once, where one alone takes it:
+the step judges it; how large a step's input is does not hang on whether the run is traced; a run that leaves for its
+next execution takes until then whatever comes, an end or a cancellation too, waits for senders, and does not leave by a
+mere message; events shown by signal count for when it leaves; past the hard limits steps have a drain's time before
+they are moved; messages are judged so many at a time as one payload holds, and one that no payload holds is refused; an
+answer that is sent to one step is an answer too, and closes a request; the state is bounded by what one payload
+holds.
 """
+
+MOVES_UP_FROM = 2
+"""Runs of older protocols keep theirs: 2 takes some for stuck that 1 lets wait, and would fail them."""
 
 Role = Literal["step", "catch_error"]
 
@@ -159,6 +165,12 @@ def _plain(value: Any) -> Any:
         return value
     items = cast("tuple[str | ParameterDefinition, ...]", value)
     return [item.to_json() if isinstance(item, ParameterDefinition) else item for item in items]
+
+
+def moved_up(definition: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A pinned definition, as JSON, for the next execution of its run, which may have another protocol."""
+    old = definition.get("protocol", 1)
+    return {**definition, "protocol": PROTOCOL} if MOVES_UP_FROM <= old < PROTOCOL else definition
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from everstep.engine.children import end_of
 from everstep.engine.core import Engine
 from everstep.engine.messages import Envelope
 from everstep.engine.run import Run
-from everstep.flow.definition import FlowDefinition
+from everstep.flow.definition import FlowDefinition, moved_up
 from everstep.temporal import names
 from everstep.temporal.boundary import BY_MESSAGE, Boundary, Limits
 from everstep.temporal.child_runs import ChildRuns
@@ -197,7 +197,7 @@ class Interpreter(Doors):
         assert self._boundary is not None
         if self._carried[0] != self._fed:
             carried = {
-                "definition": self._pinned,
+                "definition": moved_up(self._pinned),
                 "limits": self._limits.to_json(),
                 "engine": pack(self.engine.snapshot()),
                 "waiting": self._shown_waiting,
