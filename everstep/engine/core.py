@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from everstep.engine import children, collecting, delivery, locks, mail, state_room, waits
+from everstep.engine import children, collecting, delivery, locks, mail, state_room, unjudged, waits
 from everstep.engine.commands import CancelStep, Command, FailRun, RunStep, SetTimer
 from everstep.engine.inputs import (
     CancelRequested,
@@ -120,7 +120,7 @@ class Engine:
         if invocation is None:
             return
         if invocation.unjudged and done.outcome.unfit is not None:
-            mail.unfit(run, invocation, done.outcome.unfit)
+            unjudged.unfit(run, invocation, done.outcome.unfit)
             locks.pass_over(run, invocation)
             return
         # One that lost the lock without knowing, before a block of it was committed, has to go through that again.

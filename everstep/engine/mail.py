@@ -9,15 +9,14 @@ from collections.abc import Collection, Mapping
 from itertools import chain, islice
 from typing import Any, cast
 
-from everstep.engine import children, waits
+from everstep.engine import children, unjudged, waits
 from everstep.engine.asking import accept, close, closed, due_timer, iso, over, record_refusal, refuse, reply, was_asked
 from everstep.engine.commands import FailRun, JudgeMessage, SetTimer
-from everstep.engine.delivery import deliver, fail, release, spawn
+from everstep.engine.delivery import deliver, fail, release
 from everstep.engine.inputs import MessageMalformed, MessageReceived, MessagesJudged, Verdict
 from everstep.engine.messages import Envelope
 from everstep.engine.requests import Message, Request, excerpt
 from everstep.engine.run import Run
-from everstep.engine.scheduling import Invocation
 from everstep.engine.streams import ROOT
 from everstep.engine.waiters import Waiter
 
@@ -43,14 +42,12 @@ def receive(run: Run, message: MessageReceived) -> int:
         return number
     entry = Message(number, message.data, (), message.request, message.step, message.by, message.key)
     answer = run.active and _is_answer(run, message)
-    taker = _judging_step(run, message) if message.unattended and not answer else None
+    taker = unjudged.taker(run, message) if message.unattended and not answer else None
     if taker is None:
         _take_in(run, entry, message.type, answer=answer)
     else:
         accept(run, entry)
-        assert message.type is not None
-        invocation = spawn(run, taker, ROOT, {}, event=Envelope(message.type, message.data))
-        invocation.unjudged, invocation.by = True, message.by
+        unjudged.hand_over(run, message, taker)
     return number
 
 
@@ -75,14 +72,6 @@ def look_again(run: Run, number: int) -> None:
     if entry is not None:
         types, entry.types = entry.types, ()
         _take_in(run, entry, types[0] if types else None, answer=True)
-
-
-def unfit(run: Run, invocation: Invocation, reason: str) -> None:
-    """The step that was to judge a message finds that it is no event for it: the message is refused, nothing else."""
-    del run.invocations[invocation.id]
-    run.scheduler.finish(invocation.step, failed=None)
-    record_refusal(run, None if invocation.event is None else invocation.event.data, invocation.by, reason)
-    release(run, invocation.scope)
 
 
 def malformed(run: Run, message: MessageMalformed) -> None:
@@ -153,23 +142,6 @@ def _is_answer(run: Run, message: MessageReceived) -> bool:
     if not run.open_requests and message.request is None and run.waiters.waits_for(message.type):
         return False  # there is nothing to answer but a wait that asked nobody
     return run.router.is_a(Envelope(message.type, {}), "HumanResponseEvent")
-
-
-def _judging_step(run: Run, message: MessageReceived) -> str | None:
-    """The step that judges an event itself, which saves the way to an activity that only judges.
-
-    It is the one step that takes it, with nothing else, and gets it in its turn: no message before it is still being
-    judged, and no step waits in the middle of its code for an event that this could be.
-    """
-    if run.protocol < 3 or message.type is None or message.key is not None or not run.active:
-        return None
-    if run.messages or run.early or run.waiters:
-        return None
-    event = Envelope(message.type, {})
-    steps = () if run.router.is_stop(event) else run.router.steps_for(event, message.step)
-    if len(steps) != 1 or steps[0].join or steps[0].parameters or steps[0].local or steps[0].task_queue is not None:
-        return None
-    return steps[0].name
 
 
 def _answers_below(run: Run, message: MessageReceived, type_name: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from everstep.engine import asking, children, collecting, delivery, locks, mail, paths, waits
+from everstep.engine import asking, children, collecting, delivery, locks, mail, paths, unjudged, waits
 from everstep.engine.family import Family
 from everstep.engine.locks import Claim
 from everstep.engine.messages import Envelope, Outcome
@@ -241,7 +241,7 @@ FAULTS = {
     "failures leak slots": Fault(Scheduler, "finish", _leaks_slots),
     "what is refused counts as done": Fault(Scheduler, "finish", _counts_refusals),
     "what is to be judged by its step is not saved": Fault(Invocation, "to_json", _saved_without("unjudged")),
-    "a refused event keeps its place": Fault(mail, "release", _does_nothing),
+    "a refused event keeps its place": Fault(unjudged, "release", _does_nothing),
     "a free slot is left empty": Fault(Scheduler, "finish", _forgets_turns),
     "the last in is the first out": Fault(Scheduler, "enqueue", _last_in_first_out),
     "a dropped pass leaves its changes": Fault(collecting, "completes", _commits_what_is_dropped),
