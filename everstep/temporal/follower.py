@@ -243,7 +243,8 @@ class EngineFollower:
         except MalformedMessageError as error:
             self._replica.take(happened.MessageMalformed(self._replica.now, list(arguments), str(error)))
             return
-        self._replica.take(received(message, self._replica.now, answer=name == names.RESPOND, key=key))
+        answer = name == names.RESPOND
+        self._replica.take(received(message, self._replica.now, answer=answer, key=key, unattended=key is None))
 
     async def _cancel_requested(self, event: HistoryEvent) -> None:
         reason = event.workflow_execution_cancel_requested_event_attributes.cause

@@ -119,19 +119,19 @@ async def test_what_is_no_such_event_is_refused_and_the_run_goes_on(client: Clie
 
 async def test_they_keep_their_order_and_cross_into_the_next_execution(client: Client, task_queue: str) -> None:
     """Also beside events whose senders wait; one that does not fit is refused behind the boundary too."""
-    async with serving(client, [Notebook], task_queue=task_queue, limits=Limits(continue_at_events=25)):
+    async with serving(client, [Notebook], task_queue=task_queue, limits=Limits(continue_at_events=20)):
         handler = await TemporalRuntime(client, task_queue=task_queue).start_flow("Notebook")
-        for number in range(0, 30, 3):
+        for number in range(0, 12, 3):
             await _send(handler, "Note", number=number)
             await _send(handler, "Note", number="none")
             await handler.send_event(Note(number=number + 1))
             await _send(handler, "Note", number=number + 2)
 
         async def taken() -> bool:
-            return len(await _notes(handler)) == 30 and len(await _refused(handler)) == 10
+            return len(await _notes(handler)) == 12 and len(await _refused(handler)) == 4
 
         await until(taken, within=40)
         await _send(handler, "Enough")
-        assert await asyncio.wait_for(handler, 20) == list(range(30))
+        assert await asyncio.wait_for(handler, 20) == list(range(12))
     runs = [run async for run in client.list_workflows(f"WorkflowId = '{handler.run_id}'")]
     assert len(runs) > 1

@@ -72,6 +72,7 @@ async def _mirrored(client: Client, handler: TemporalHandler) -> None:
     assert await followed(client, history) == await replayed_events(client, "run", history)
 
 
+@pytest.mark.slow
 async def test_what_piled_up_in_an_outage_is_judged_in_parts(client: Client, task_queue: str) -> None:
     """4 MB of events come to the run with one workflow task, twice of what one payload may have."""
     limits = Limits(continue_at_bytes=20_000_000)
@@ -90,6 +91,7 @@ async def test_what_piled_up_in_an_outage_is_judged_in_parts(client: Client, tas
     await _mirrored(client, handler)
 
 
+@pytest.mark.slow
 async def test_verdicts_that_are_more_than_a_payload_come_in_parts(client: Client, task_queue: str) -> None:
     """Defaults are filled in, so events are larger than what came: the rest is judged another time, in order."""
     limits = Limits(payload=8_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from temporalio.client import Client
 from temporalio.worker import Replayer
 
@@ -59,6 +60,7 @@ def _task_bytes(size: int) -> int:
     return sum(len(dump(call.to_json())) for call in calls)
 
 
+@pytest.mark.slow
 async def test_at_the_brink_of_a_task_a_traced_worker_does_the_same(client: Client, task_queue: str) -> None:
     """The inputs just fit one workflow task; with the bytes of the trace, one would be left to the next."""
     size = next(size for size in range(37_600, 30_000, -1) if _task_bytes(size) <= TASK_BYTES)
