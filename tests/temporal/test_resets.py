@@ -39,20 +39,24 @@ class Telling(Workflow):
         return StopEvent(result=ev.get("text"))
 
 
-async def _reset(client: Client, handler: TemporalHandler, task: int) -> None:
-    """Reset a run to one of its workflow tasks, counted from 0."""
-    tasks = [
-        event.event_id
-        for event in (await handler.workflow.fetch_history()).events
-        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
-    ]
+async def _reset(client: Client, handler: TemporalHandler, step: str | None) -> None:
+    """Reset a run to the workflow task that has scheduled a step, or to its last one."""
+    task = 0
+    for event in (await handler.workflow.fetch_history()).events:
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+            task = event.event_id
+        elif event.HasField("activity_task_scheduled_event_attributes"):
+            scheduled = event.activity_task_scheduled_event_attributes
+            if scheduled.activity_type.name == f"Telling.{step}":
+                task = scheduled.workflow_task_completed_event_id
+                break
     await client.workflow_service.reset_workflow_execution(
         ResetWorkflowExecutionRequest(
             namespace=client.namespace,
             workflow_execution=WorkflowExecution(workflow_id=handler.run_id),
             reason="once more",
-            workflow_task_finish_event_id=tasks[task],
-            request_id=f"{handler.run_id}-{task}",
+            workflow_task_finish_event_id=task,
+            request_id=f"{handler.run_id}-{step}",
         )
     )
 
@@ -74,10 +78,10 @@ async def test_readers_go_on_where_a_reset_goes_on(client: Client, task_queue: s
         handler = await runtime.start_flow("Telling")
         seen: list[StreamItem] = []
         following = asyncio.create_task(_read(runtime.handle(handler.run_id), seen))
-        for task, told in ((1, 2), (-1, 4)):
+        for step, told in (("first", 2), (None, 4)):
             await until(handler.requests)
             await until(lambda told=told: _so_many(seen, told))
-            await _reset(client, handler, task)
+            await _reset(client, handler, step)
         await until(handler.requests)
         await handler.respond({"text": "done"})
         assert await handler == "done"
@@ -103,7 +107,7 @@ async def test_the_end_that_was_undone_is_not_told(client: Client, task_queue: s
         await until(handler.requests)
         await handler.workflow.signal("respond", {"text": "one"})
         assert await handler == "one"
-        await _reset(client, handler, 1)
+        await _reset(client, handler, "first")
         again = runtime.handle(handler.run_id)
         following = asyncio.create_task(_read(again, []))
         await until(again.requests)

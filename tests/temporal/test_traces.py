@@ -54,6 +54,7 @@ def traces() -> Iterator[Traces]:
 
 
 @pytest.mark.parametrize("limits", [Limits(), Limits(continue_at_events=20)], ids=["replays", "continues as new"])
+@pytest.mark.slow
 async def test_one_tree_over_replays_and_boundaries(
     client: Client, task_queue: str, traces: Traces, limits: Limits
 ) -> None:
