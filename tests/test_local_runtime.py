@@ -89,9 +89,9 @@ def test_a_run_needs_an_event_loop() -> None:
 
 
 class Sleepy(Workflow):
-    @step(timeout=0.45)
+    @step(timeout=1.9)
     def work(self, ev: StartEvent) -> StopEvent:
-        time.sleep(0.3)
+        time.sleep(1.0)
         return StopEvent()
 
 
