@@ -20,9 +20,14 @@ if TYPE_CHECKING:
 QUERY_SECONDS = 3.0
 """How long a run is asked before it counts as silent, unless told otherwise."""
 
+PATIENCE_SECONDS = 30.0
+"""How long a run is asked where only its id is known and nobody says how long to wait."""
+
+TRY_SECONDS = 5.0
+"""How long the first try waits for an answer before the query is put again; each further one waits twice as long."""
+
 _TRIES = 5
 _BETWEEN_TRIES = 0.1
-_AGAIN_SECONDS = 5.0  # one that the client's own patience of 30 s ended is not put again
 _SILENT = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED, RPCStatusCode.FAILED_PRECONDITION)
 
 
@@ -65,13 +70,14 @@ async def ask_run(client: Client, run: RunSummary, query: str, *arguments: Any, 
         raise RunSilentError(run.run_id, _nobody(run)) from None
 
 
-async def put_query(client: Client, run_id: str, query: str, *arguments: Any, seconds: float | None = None) -> Any:
+async def put_query(client: Client, run_id: str, query: str, *arguments: Any, seconds: float = PATIENCE_SECONDS) -> Any:
     """What a run answers to a query, where only its id is known; see `ask_run`.
 
-    A query that the server had handed to a worker just as that stopped comes back cancelled; the next worker is asked.
+    A query that the server had handed to a worker just as that stopped, or to an execution just as that ended, comes
+    back cancelled or not at all: it is put again, after `TRY_SECONDS` at the latest, and reaches who is there now.
 
     Args:
-        seconds: how long to wait for an answer; None: as long as the client does by itself.
+        seconds: how long to wait for an answer, all in all.
 
     Raises:
         FlowNotServedError: those workers that were asked do not have the run's flow.
@@ -80,12 +86,12 @@ async def put_query(client: Client, run_id: str, query: str, *arguments: Any, se
         RPCError: nobody answered, or the server refused.
     """
     handle = client.get_workflow_handle(run_id)
-    deadline = time.monotonic() + (_AGAIN_SECONDS if seconds is None else seconds)
+    deadline = time.monotonic() + seconds
     for attempt in range(_TRIES):
         await asyncio.sleep(_BETWEEN_TRIES * attempt)
-        left = None if seconds is None else timedelta(seconds=max(0.1, deadline - time.monotonic()))
+        patience = timedelta(seconds=max(0.1, min(deadline - time.monotonic(), TRY_SECONDS * 2**attempt)))
         try:
-            return await handle.query(query, args=[raw(value) for value in arguments], rpc_timeout=left)
+            return await handle.query(query, args=[raw(value) for value in arguments], rpc_timeout=patience)
         except WorkflowQueryFailedError as error:
             if "not registered on this worker" not in error.message:
                 raise WorkflowRuntimeError(
@@ -94,8 +100,8 @@ async def put_query(client: Client, run_id: str, query: str, *arguments: Any, se
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
                 raise RunNotFoundError(run_id) from None
-            worker_left = error.status == RPCStatusCode.CANCELLED and time.monotonic() < deadline
-            if not worker_left or attempt == _TRIES - 1:
+            unanswered = error.status in (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED)
+            if not unanswered or time.monotonic() >= deadline or attempt == _TRIES - 1:
                 raise
     raise FlowNotServedError(run_id)
 
