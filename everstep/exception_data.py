@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import ast
 import builtins
+import os
+import sysconfig
 import traceback as tracebacks
 from collections.abc import Mapping
 from itertools import islice
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from everstep import errors
@@ -64,14 +68,33 @@ def causes_to_data(error: BaseException) -> list[dict[str, str]]:
     return [_named(cause) for cause in islice(causes_of(error), CAUSES_KEPT)]
 
 
+def authors_traceback(error: BaseException) -> TracebackType | None:
+    """An exception's traceback from where the author's code comes in; all of it where that had no part in it."""
+    found = error.__traceback__
+    while found is not None and _is_machinery(found.tb_frame.f_code.co_filename):
+        found = found.tb_next
+    return found or error.__traceback__
+
+
+def _is_machinery(file: str) -> bool:
+    return file.startswith(_EVERSTEP) or (file.startswith(_STANDARD_LIBRARY) and "site-packages" not in file)
+
+
+_EVERSTEP = str(Path(__file__).parent) + os.sep
+_STANDARD_LIBRARY = sysconfig.get_path("stdlib") + os.sep
+
+
 def traceback_text(error: BaseException) -> str:
     """The end of an exception's traceback, causes included, where the error itself stands."""
-    text = _encodable("".join(tracebacks.format_exception(error)))
+    frames = tracebacks.format_tb(authors_traceback(error))
+    told = tracebacks.TracebackException.from_exception(error)
+    del told.stack[: len(told.stack) - len(frames)]
+    text = _encodable("".join(told.format()))
     if len(text) <= TRACEBACK_LIMIT:
         return text
     said = exception_text(error)
     if len(said) > TRACEBACK_LIMIT // 4:  # it would push out what tells where it happened
-        frames = "".join(tracebacks.format_tb(error.__traceback__))
+        frames = "".join(frames)
         text = f"{frames}{exception_type_name(error)}: {shortened(said, TRACEBACK_LIMIT // 4)}"
     return "…" + text[-TRACEBACK_LIMIT:] if len(text) > TRACEBACK_LIMIT else text
 

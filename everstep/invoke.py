@@ -183,6 +183,8 @@ class Invoker:
 
     def _given(self, spec: StepSpec, call: StepCall) -> dict[str, Any]:
         """The events of a call, by the parameters that take them."""
+        if call.event is not None and len(spec.parameters) == 1 and not spec.join:
+            return {spec.parameters[0].name: self.decode(call.event)}
         events = [self.decode(item) for item in call.batch or ()] if call.event is None else [self.decode(call.event)]
         given: dict[str, Any] = {}
         if call.event is None and not call.one_each:
@@ -208,16 +210,15 @@ class Invoker:
 
     async def _call(self, spec: StepSpec, arguments: dict[str, Any], scope: StepScope) -> Any:
         timeout = spec.options.timeout
-        limit = asyncio.timeout(timeout)
+        limit = None if timeout is None else asyncio.timeout(timeout)
         try:
+            if limit is None:
+                return await self._with_resources(spec, arguments, None)
             async with limit:
-                if not spec.resources:
-                    return await self._work(spec, arguments, limit)
-                async with self._resources().lend(spec.name, spec.resources) as resources:
-                    return await self._work(spec, arguments | resources, limit)
+                return await self._with_resources(spec, arguments, limit)
         except TimeoutError as error:
             scope.cancelled = True
-            if timeout is not None and limit.expired():
+            if timeout is not None and limit is not None and limit.expired():
                 raise StepTimeoutError(spec.name, timeout) from error
             raise
         except asyncio.CancelledError as error:
@@ -235,7 +236,13 @@ class Invoker:
                 "exception to fail it"
             ) from error
 
-    def _work(self, spec: StepSpec, arguments: dict[str, Any], limit: asyncio.Timeout) -> Awaitable[Any]:
+    async def _with_resources(self, spec: StepSpec, arguments: dict[str, Any], limit: asyncio.Timeout | None) -> Any:
+        if not spec.resources:
+            return await self._work(spec, arguments, limit)
+        async with self._resources().lend(spec.name, spec.resources) as resources:
+            return await self._work(spec, arguments | resources, limit)
+
+    def _work(self, spec: StepSpec, arguments: dict[str, Any], limit: asyncio.Timeout | None) -> Awaitable[Any]:
         function = functools.partial(spec.function, self.flow) if spec.is_method else spec.function
         if spec.is_async:
             return function(**arguments)
@@ -266,10 +273,10 @@ class Invoker:
         return envelope
 
 
-async def _in_thread(function: Callable[[], Any], limit: asyncio.Timeout) -> Any:
+async def _in_thread(function: Callable[[], Any], limit: asyncio.Timeout | None) -> Any:
     """Run a sync step. Its time begins with its thread: where others hold them all, it waits, and does not fail."""
-    when = limit.when()
-    if when is None:
+    when = None if limit is None else limit.when()
+    if limit is None or when is None:
         return await in_step_thread(function)
     loop = asyncio.get_running_loop()
     left = when - loop.time()

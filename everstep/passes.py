@@ -19,6 +19,9 @@ class Suspension(BaseException):
     """Ends a pass where its step waits. No `Exception`, so that a step's own error handling does not catch it."""
 
 
+_NOTHING_DONE = Record(0)
+
+
 class Pass:
     """What one attempt at one pass has done.
 
@@ -30,7 +33,7 @@ class Pass:
 
     def __init__(self, step: str, record: Record | None, *, may_wait: bool = True) -> None:
         self._step = step
-        self._record = record or Record(0)
+        self._record = record or _NOTHING_DONE
         self._may_wait = may_wait
         self._place = 0
         self._seen_there = 0

@@ -52,7 +52,7 @@ class Envelope:
         return cls(
             type_name,
             _object(fields.get("data") or {}, f"the data of {type_name}"),
-            tuple(str(name) for name in cast("Sequence[Any]", ancestors)),
+            tuple(map(str, cast("Sequence[Any]", ancestors))),
             _seconds(fields.get("due_in")),
             _seconds(fields.get("due_at")),
         )
@@ -216,6 +216,8 @@ class Outcome:
     def from_json(cls, data: Mapping[str, Any]) -> Outcome:
         """The inverse of `to_json`; ValueError says what is wrong with data that is no outcome."""
         fields = _object(data, "an outcome")
+        if fields.keys() <= _RETURNED:  # of most steps
+            return cls(_returned(fields.get("returned")))
         changes = _list(fields.get("state"), "state")
         for operation in changes:
             if fault := paths.problem(operation):
@@ -240,6 +242,9 @@ class Outcome:
             [ChildCall.from_json(item) for item in _list(fields.get("calls"), "calls")],
             fields.get("unfit"),
         )
+
+
+_RETURNED = frozenset(("returned",))
 
 
 def _returned(data: Any) -> Envelope | list[Envelope] | None:

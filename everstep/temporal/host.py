@@ -97,11 +97,12 @@ class _Errand:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         with contextlib.suppress(RuntimeError):  # whoever waited for it has gone, and closed its loop
-            self._back.put(partial(self._settle, task))
+            self._back.put(self._settle)
 
-    def _settle(self, task: asyncio.Task[Any]) -> None:
+    def _settle(self) -> None:
         """On the loop that waits."""
-        done = self._done
+        task, done = self._task, self._done
+        assert task is not None
         if task.cancelled():
             done.cancel()
         elif (error := task.exception()) is not None:  # asked for in any case, or asyncio would log it

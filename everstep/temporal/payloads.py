@@ -18,11 +18,18 @@ PACK_ABOVE = 100_000
 """Above how many bytes of JSON a run's snapshot is compressed; thousands of queued events are much alike."""
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_DECODER = json.JSONDecoder()
+_PLAIN = Payload(metadata={"encoding": b"json/plain"})
 
 
 def dump(value: Any) -> bytes:
     """Compact JSON, keys in their own order."""
     return _ENCODER.encode(value).encode()
+
+
+def load(data: bytes) -> Any:
+    """The inverse of `dump`."""
+    return _DECODER.raw_decode(data.decode())[0]
 
 
 def raw(value: Any, metadata: Mapping[str, bytes] | None = None) -> RawValue:
@@ -32,7 +39,12 @@ def raw(value: Any, metadata: Mapping[str, bytes] | None = None) -> RawValue:
 
 def raw_bytes(data: bytes, metadata: Mapping[str, bytes] | None = None) -> RawValue:
     """JSON bytes as a plain JSON payload."""
-    return RawValue(Payload(metadata={"encoding": b"json/plain", **(metadata or {})}, data=data))
+    payload = Payload()
+    payload.CopyFrom(_PLAIN)  # in half the time that the constructor takes for its metadata
+    payload.data = data
+    for key, text in (metadata or {}).items():
+        payload.metadata[key] = text
+    return RawValue(payload)
 
 
 def pack(value: dict[str, Any]) -> dict[str, Any]:

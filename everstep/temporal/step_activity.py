@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -17,21 +16,22 @@ from typing import Any
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from everstep.attempts import Attempts, jitter_seed
 from everstep.context import StepScope
 from everstep.engine.messages import Failure, Outcome
 from everstep.errors import StepTimeoutError
-from everstep.exception_data import exception_from_data, exception_text, speakable
+from everstep.exception_data import authors_traceback, exception_from_data, exception_text, speakable
 from everstep.invoke import EventRejectedError, Invoker
 from everstep.observe.here import Here, here
 from everstep.temporal import names
+from everstep.temporal.attempt_endings import final, given_up, too_large, tried_again
 from everstep.temporal.heartbeats import Heartbeats
 from everstep.temporal.host import StepHost, StepsLoopDied
 from everstep.temporal.lock_client import AttemptLock, LockClient
-from everstep.temporal.payloads import dump, raw_bytes
+from everstep.temporal.payloads import dump, load, raw_bytes
 from everstep.temporal.publish_line import PublishLines
 from everstep.temporal.publisher import Publisher
 from everstep.temporal.state_reader import StateAway, StateReader
@@ -56,7 +56,6 @@ AWAY_RETRY = timedelta(seconds=2)
 
 SHORT_DELAY = 1.0
 """Delays below this many seconds are waited for within the attempt: a server's timers are no finer."""
-
 
 _HIDDEN = "(left out: payloads are encrypted; `show` tells it)"
 _LOST = (None, "timeout_failure_info")
@@ -98,13 +97,17 @@ class StepActivity:
         present = spec.function.__name__ if step in spec.options.formerly else step
         self._kind = names.step_activity(invoker.flow.workflow_name, present)  # limits are by what it is called now
         self._local = LocalTallies()
+        self._heartbeats = Heartbeats()
 
     def as_activity(self) -> Callable[..., Any]:
         """The activity function to register."""
 
         @activity.defn(name=names.step_activity(self._invoker.flow.workflow_name, self._step))
         async def run(call: RawValue) -> RawValue:  # raw: the converter would walk through it by its annotation
-            return await self._run(StepCall.from_json(json.loads(call.payload.data)))
+            try:
+                return await self._run(StepCall.from_json(load(call.payload.data)))
+            except ApplicationError as error:
+                raise error.with_traceback(None) from error.__cause__
 
         return run
 
@@ -117,7 +120,7 @@ class StepActivity:
         if tally.lost(info.attempt) > LOST_WORKERS_ALLOWED:
             if lost is not None:
                 lost()
-            raise _final(
+            raise final(
                 Failure(
                     "WorkerLost",
                     f"step {self._step!r} was started {info.attempt - 1} times and its worker was lost "
@@ -132,7 +135,7 @@ class StepActivity:
             info.attempt + tally.repeated + (call.record.attempts if call.record else 0),
             self._payload_limit,
         )
-        beats = None if info.heartbeat_timeout is None else Heartbeats(tally, info.heartbeat_timeout)
+        beating = None if info.heartbeat_timeout is None else self._heartbeats.begin(tally, info.heartbeat_timeout)
         gate = None if info.is_local else self._gate
         left: list[Future[Any]] = []
         try:
@@ -149,8 +152,8 @@ class StepActivity:
             await publisher.flush()  # what is not taken now is tried again, but does not hold up the failure
             raise
         finally:
-            if beats is not None:
-                beats.stop()
+            if beating is not None:
+                beating.stop()
             publisher.close()
             if lost is not None:
                 lost()
@@ -158,15 +161,16 @@ class StepActivity:
     async def _result(self, outcome: Outcome, publisher: Publisher) -> bytes:
         """The outcome as it stands in the history, with what was shown and has not left by signal."""
         limit = self._payload_limit
-        outcome = replace(outcome, attempts=publisher.attempt)
+        if publisher.attempt != outcome.attempts:
+            outcome = replace(outcome, attempts=publisher.attempt)
         result = dump(outcome.to_json())
         shown = await publisher.finish(None if limit is None else limit - len(result))
         if failure := publisher.failure(self._step):
-            raise _final(failure)
+            raise final(failure)
         if shown:
             result = dump(replace(outcome, published=shown).to_json())
         if limit is not None and len(result) > limit:
-            raise _final(_too_large(self._step, len(result), limit, len(shown)))
+            raise final(too_large(self._step, len(result), limit, len(shown)))
         return result
 
     async def _enter(self, gate: StepGate, tally: Tally) -> None:
@@ -179,7 +183,7 @@ class StepActivity:
             text = f"step {self._step!r} waits: this worker already runs as many of it as it may at one time"
             if self._host.left.count:
                 text += f"; {self._host.left.count} were given up and still keep their places"
-            raise _given_up(text, "WorkerBusy", max(AGAIN_SOON, timedelta(seconds=back.seconds))) from None
+            raise given_up(text, "WorkerBusy", max(AGAIN_SOON, timedelta(seconds=back.seconds))) from None
 
     def _leave(self, gate: StepGate | None, threads: Sequence[Future[Any]]) -> None:
         """Make this attempt's place free: now, or where threads of it still run, when they return."""
@@ -201,7 +205,7 @@ class StepActivity:
             tally.account()
             _log.info("%s was cut off, because the worker stops; another one takes it", activity.info().activity_type)
             text = f"the worker of step {self._step!r} is shutting down; another one takes it"
-            raise _given_up(text, "WorkerShutdown", AGAIN_SOON) from None
+            raise given_up(text, "WorkerShutdown", AGAIN_SOON) from None
 
     async def _tries(self, call: StepCall, tally: Tally, publisher: Publisher, left: list[Future[Any]]) -> Outcome:
         info = activity.info()
@@ -218,7 +222,7 @@ class StepActivity:
                 again = outcome.suspended or outcome.gathers
                 return replace(outcome, tries=attempts.tries(time.time())) if again else outcome
             except StepsLoopDied as error:  # not accounted for: the worker counts as lost
-                raise _given_up(str(error), _LOST_LOOP, BROKEN_RETRY) from None
+                raise given_up(str(error), _LOST_LOOP, BROKEN_RETRY) from None
             except EventRejectedError as error:
                 tally.account()
                 raise ApplicationError(
@@ -229,7 +233,7 @@ class StepActivity:
                     tally.account()
                     text = f"step {self._step!r} waits for workers of its run, to read the state: {state.away}"
                     _log.warning("%s; it is run again in %.3g s", text, AWAY_RETRY.total_seconds())
-                    raise _given_up(text, "StateAway", AWAY_RETRY) from None
+                    raise given_up(text, "StateAway", AWAY_RETRY) from None
                 # Where a thread of this try still runs it keeps the place: the next one needs a place of its own.
                 here = info.is_local or all(thread.done() for thread in left)
                 delay = await self._failed(error, call, attempts, tally, before, here=here)
@@ -247,7 +251,7 @@ class StepActivity:
         """
         delay, failure, told = await self._host.aside(partial(_asked, attempts, error))
         if delay is None:
-            raise _final(failure) from told
+            raise final(failure) from told
         tally.failures, tally.failed_at = attempts.failures - before, attempts.last_failed_at
         tally.error = {"type": failure.type, "message": failure.message}
         if here and delay < SHORT_DELAY:
@@ -262,13 +266,7 @@ class StepActivity:
             _HIDDEN if self._hides_contents else failure.message,
             delay,
         )
-        raise ApplicationError(
-            failure.message,
-            failure.to_json(),
-            type=failure.type,
-            next_retry_delay=max(AGAIN_SOON, timedelta(seconds=delay)),
-            category=ApplicationErrorCategory.BENIGN,  # logged above, in one line
-        ) from told
+        raise tried_again(failure, told, max(AGAIN_SOON, timedelta(seconds=delay)))
 
     def _attempts(self, call: StepCall, tally: Tally, info: activity.Info) -> Attempts:
         """The tries of the invocation so far, in its earlier passes and in this activity's earlier attempts."""
@@ -311,15 +309,15 @@ class StepActivity:
             work = self._telemetry.around(call, tally, publisher.attempt, work)
         spec = self._invoker.specs[self._step]
         timeout = spec.options.timeout if spec.is_async else None  # sync ones block no loop, and may wait for a thread
-        limit = asyncio.timeout(None if timeout is None else timeout + 1)
+        # The step's own loop keeps the timeout; this one is for a step that blocks that loop.
+        limit = None if timeout is None else asyncio.timeout(timeout + 1)
         try:
-            if timeout is None:
+            if limit is None:
                 return await self._host.run(work, info.activity_type)
-            # The step's own loop keeps the timeout; this one is for a step that blocks that loop.
             async with limit:
                 return await self._host.run(work, info.activity_type)
         except TimeoutError as error:
-            if timeout is None or not limit.expired():
+            if timeout is None or limit is None or not limit.expired():
                 raise
             raise StepTimeoutError(self._step, timeout) from error
         except asyncio.CancelledError:
@@ -369,23 +367,5 @@ def _nothing() -> None:
 
 def _asked(attempts: Attempts, error: Exception) -> tuple[float | None, Failure, Exception]:
     """Ask the policy of a failure; the user's code, like the texts of errors."""
-    return attempts.failed(error, time.time()), attempts.failure(), speakable(error)
-
-
-def _given_up(text: str, kind: str, again: timedelta) -> ApplicationError:
-    """What gives an attempt back without its step having failed; benign, as what happened is logged where it did."""
-    return ApplicationError(text, type=kind, next_retry_delay=again, category=ApplicationErrorCategory.BENIGN)
-
-
-def _final(failure: Failure) -> ApplicationError:
-    """What ends the invocation as failed, with the record that the engine reads."""
-    return ApplicationError(failure.message, failure.to_json(), type=failure.type, non_retryable=True)
-
-
-def _too_large(step: str, size: int, limit: int, shown: int) -> Failure:
-    also = f", {shown} published events among them that it did not take before" if shown else ""
-    return Failure(
-        "PayloadTooLarge",
-        f"step {step!r} returned {size} bytes, over the server's limit of {limit}{also}; return references instead of "
-        "contents, or set up external storage for payloads",
-    )
+    delay, failure = attempts.failed(error, time.time()), attempts.failure()
+    return delay, failure, speakable(error).with_traceback(authors_traceback(error))

@@ -101,6 +101,8 @@ class StepGate:
         """One that was let in has ended."""
         self._running[kind] -= 1
         self._sum -= 1
+        if not self._line:
+            return  # and nothing is lent
         for waiting in list(self._line):
             if self._sum >= self._total:
                 break

@@ -60,6 +60,8 @@ class StepRunner:
         self._limits = limits
         self._report = report
         self._trace = trace
+        self._run_id = workflow.info().workflow_id
+        self._heartbeat = limits.heartbeat
         self._untold = 0 if trace is None else len(dump({"trace": trace})) - 1
         self._tasks: dict[int, asyncio.Task[Any]] = {}
         self._deferred: deque[do.RunStep] = deque()
@@ -72,7 +74,7 @@ class StepRunner:
     def run(self, command: do.RunStep) -> None:
         """Start a step, now or in the next workflow task."""
         step = self._engine.definition.steps[command.step]
-        call, data = step_input(self._engine, command, workflow.info().workflow_id, self._trace)
+        call, data = step_input(self._engine, command, self._run_id, self._trace)
         limit, size = self._limits.payload, len(data)
         if self._engine.run.protocol > 2:
             size -= self._untold  # whether runs are traced is the present worker's choice: no command may hang on it
@@ -133,7 +135,7 @@ class StepRunner:
                 activity,
                 raw_bytes(data),
                 task_queue=step.task_queue,
-                heartbeat_timeout=self._limits.heartbeat,
+                heartbeat_timeout=self._heartbeat,
                 **common,
             )
         self._tasks[command.invocation] = task
