@@ -118,6 +118,7 @@ WORKFLOW_CODE = tuple(
         "interpreter",
         "doors",
         "message_desk",
+        "standing",
         "step_runner",
         "timers",
         "child_runs",

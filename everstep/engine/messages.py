@@ -44,6 +44,8 @@ class Envelope:
     def from_json(cls, data: Mapping[str, Any]) -> Envelope:
         """The inverse of `to_json`; ValueError says what is wrong with data that is no event."""
         fields = _object(data, "an event")
+        if len(fields) == 2 and isinstance(fields.get("type"), str) and type(fields.get("data")) is dict:  # most
+            return cls(fields["type"], fields["data"])
         type_name, ancestors = fields.get("type"), fields.get("ancestors") or ()
         if not isinstance(type_name, str):
             raise ValueError(f"an event needs a type, the name of its class; got {type_name!r}")

@@ -13,7 +13,9 @@ class Router:
         self._definition = definition
         self.flow = definition.name
         self._steps = tuple(step for step in definition.steps.values() if step.role == "step")
-        self._stops = frozenset(definition.stops)
+        self._stops = {"StopEvent", *definition.stops} | {
+            name for name, event in definition.events.items() if "StopEvent" in event.ancestors
+        }
         self.stop = definition.stops[0] if definition.stops else "StopEvent"
         self._known: dict[tuple[str, tuple[str, ...]], tuple[StepDefinition, ...]] = {}
         self._parameters: dict[tuple[str, str, tuple[str, ...]], tuple[int, ...]] = {}
@@ -29,7 +31,9 @@ class Router:
 
     def is_stop(self, event: Envelope) -> bool:
         """Whether this event ends the run."""
-        return event.type in self._stops or self.is_a(event, "StopEvent")
+        return event.type in self._stops or (
+            event.type not in self._definition.events and "StopEvent" in event.ancestors
+        )
 
     def steps_for(self, event: Envelope, target: str | None = None) -> tuple[StepDefinition, ...]:
         """The steps that take this event; with a target, that step if it does."""

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any, ClassVar, Protocol, cast
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy, SearchAttributeKey
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 from everstep.engine import commands as do
@@ -34,6 +34,7 @@ from everstep.temporal.lock_keeper import LockKeeper
 from everstep.temporal.message_desk import MessageDesk
 from everstep.temporal.parent_line import ParentLine
 from everstep.temporal.payloads import dump, pack, raw, unpack
+from everstep.temporal.standing import Standing
 from everstep.temporal.start_input import carried_arguments, carried_over, start_arguments
 from everstep.temporal.step_runner import StepRunner
 from everstep.temporal.timers import Timers
@@ -55,8 +56,6 @@ Watcher = Callable[[Run], Teller | None]
 
 End = do.CompleteRun | do.FailRun | do.CancelRun
 
-_WAITING = SearchAttributeKey.for_bool(names.WAITING)
-
 
 class Interpreter(Doors):
     """The workflow of every flow; `workflow_class` makes one class per flow of it."""
@@ -77,7 +76,7 @@ class Interpreter(Doors):
         self.timers = Timers(self._timer_fired)
         self.children = ChildRuns(self, self.desk.take)
         self.above = ParentLine(self._orphaned, self.look)
-        self._shown_waiting = False
+        self._standing: Standing | None = None
         self._inputs: deque[happened.Input] = deque()
         self._applying = False
         self._teller: Teller | None = None
@@ -158,7 +157,6 @@ class Interpreter(Doors):
     def _go_on(self, carried: Mapping[str, Any]) -> None:
         definition = FlowDefinition.from_json(carried["definition"])
         self.above = ParentLine(self._orphaned, self.look, carried.get("above"))
-        self._shown_waiting = carried["waiting"]
         restored = Engine.restore(definition, unpack(carried["engine"]), workflow.info().workflow_id)
         engine = self._set_up(carried, restored)
         self.feed(happened.Restored(workflow.time(), moved=True))
@@ -169,6 +167,8 @@ class Interpreter(Doors):
         self._limits = Limits.from_json(begun["limits"])
         state_room.bound(engine.run, self._limits.payload)
         self.engine = engine
+        waiting = begun.get("waiting", False)
+        self._standing = Standing(engine.run, waiting=waiting, indexed=self._limits.search_attributes)
         watcher = type(self).watcher
         teller = self._teller = None if watcher is None else watcher(engine.run)
         trace = self.children.trace = None if teller is None else teller.traceparent
@@ -195,12 +195,13 @@ class Interpreter(Doors):
         """What the next execution begins with; written once, unless something has happened since."""
         assert self.engine is not None
         assert self._boundary is not None
+        assert self._standing is not None
         if self._carried[0] != self._fed:
             carried = {
                 "definition": moved_up(self._pinned),
                 "limits": self._limits.to_json(),
                 "engine": pack(self.engine.snapshot()),
-                "waiting": self._shown_waiting,
+                "waiting": self._standing.waiting,
                 **({"moved": moved} if (moved := self._boundary.moved) else {}),
                 **self.above.carried(),
             }
@@ -231,7 +232,8 @@ class Interpreter(Doors):
             raise
         finally:
             self._applying = False
-        self._show()
+        assert self._standing is not None
+        self._standing.show()
         if not isinstance(what, happened.Paused):  # the boundary itself, which goes on looking
             self.look(by_message=isinstance(what, BY_MESSAGE))
 
@@ -300,17 +302,7 @@ class Interpreter(Doors):
             self._crossing = False
             self._ended = asyncio.Future()
 
-    # Telling where the run stands, and the boundary to the next execution
-
-    def _show(self) -> None:
-        engine = self.engine
-        assert engine is not None
-        workflow.set_current_details(views.describe(engine.run))
-        waiting = bool(engine.run.open_requests or engine.run.family.open_requests)
-        if waiting != self._shown_waiting:
-            self._shown_waiting = waiting
-            if self._limits.search_attributes:
-                workflow.upsert_search_attributes([_WAITING.value_set(waiting)])  # pyright: ignore[reportUnknownMemberType]
+    # The boundary to the next execution
 
     @property
     def limits(self) -> Limits:

@@ -70,6 +70,8 @@ class Publisher:
         What is on its way is waited for. What does not fit, or was shown by attempts before, is sent by signal first.
         """
         self.close()
+        if not self._any:
+            return []
         await self._line.settle(self)
         if self._must_go_before(room):
             await self.flush()

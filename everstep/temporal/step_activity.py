@@ -188,8 +188,7 @@ class StepActivity:
     def _leave(self, gate: StepGate | None, threads: Sequence[Future[Any]]) -> None:
         """Make this attempt's place free: now, or where threads of it still run, when they return."""
         free: Callable[[], None] = _nothing if gate is None else partial(gate.leave, self._kind)
-        left = [thread for thread in threads if not thread.done()]
-        if left:
+        if left := [thread for thread in threads if not thread.done()]:
             self._host.left.keep(self._kind, left, free)
         else:
             free()
@@ -218,7 +217,8 @@ class StepActivity:
                 outcome = await self._try(call, attempts, publisher, lock, tally, state, left)
                 if state.away is not None:
                     raise StateAway(state.away)  # its code has gone on without it
-                self._note_unserved(outcome)
+                if outcome.calls:
+                    self._note_unserved(outcome)
                 again = outcome.suspended or outcome.gathers
                 return replace(outcome, tries=attempts.tries(time.time())) if again else outcome
             except StepsLoopDied as error:  # not accounted for: the worker counts as lost
