@@ -3,9 +3,9 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 BIN := .venv/bin
-JOBS ?= 3
+JOBS ?= 4
 PYTEST := $(BIN)/python -m pytest -q
-# A failed test of these lanes runs a second time: three at once on real servers starve each other now and then. What
+# A failed test of these lanes runs a second time: four at once on real servers starve each other now and then. What
 # passed only then is listed, and is a fault to mend. RERUNS=0 for none.
 RERUNS ?= 1
 LANE := $(PYTEST) -n $(JOBS) --dist loadfile --reruns $(RERUNS) --reruns-delay 3 -raR
@@ -36,7 +36,7 @@ test: ## lint, types, layer rules, fast tests, slow tests: what CI runs
 	@$(MAKE) --no-print-directory test-fast
 	@$(MAKE) --no-print-directory test-slow
 
-test-fast: setup ## all tests but the slow ones, on JOBS=3 processes: much of it is waiting
+test-fast: setup ## all tests but the slow ones, on JOBS=4 processes: much of it is waiting
 	$(LANE) -m 'not slow and not phoenix and not deploy and not s3' $(ARGS)
 
 test-slow: setup ## kills, redeploys, the demo, 2,000 schedules of the simulation
